@@ -1,0 +1,72 @@
+# `make` lists the targets.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+STAMP := $(VENV)/.installed
+PARITY_STAMP := $(VENV)/.installed-parity
+
+# The parity tests need PyTorch. On Linux pip may choose the large build for
+# NVIDIA GPUs; pass TORCH_FLAGS="--index-url ..." to choose a build for the CPU.
+TORCH_FLAGS ?=
+
+# Paths that ruff looks at.
+CODE := robustjax experiments tests $(wildcard launch benchmarks)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format parity lock clean
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## Install robustjax and its pinned requirements into .venv
+
+$(STAMP): requirements.lock requirements-build.lock setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "error: '$(PYTHON)' is not Python 3.11 or newer; install one and say: make $(MAKECMDGOALS) PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "error: '$(PYTHON)' has no venv module; install it (Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; }
+	@echo "Installing robustjax and its requirements into $(VENV); this takes a minute or two."
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install --quiet --require-hashes -r requirements-build.lock
+	@$(PIP) install --quiet --require-hashes --no-build-isolation -r requirements.lock
+	@$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: setup  ## Train and evaluate on the images that come with robustjax
+	$(BIN)/python -m robustjax.main --config=experiments/mbn_alp.py:mini
+
+test: setup  ## Run the tests
+	$(BIN)/python -m pytest -m "not parity"
+
+lint: setup  ## Check style, formatting and types
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/mypy
+
+format: setup  ## Format the code and sort its imports
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/ruff format $(CODE)
+
+parity: $(PARITY_STAMP)  ## Compare with PyTorch libraries (installs them into .venv)
+	$(BIN)/python -m pytest -m parity
+
+$(PARITY_STAMP): $(STAMP) requirements-parity.txt
+	@echo "Installing PyTorch and two attack libraries into $(VENV); this takes a minute or more."
+	@$(PIP) install --quiet $(TORCH_FLAGS) -c requirements-parity.txt torch
+	@$(PIP) install --quiet --no-deps -r requirements-parity.txt
+	@touch $@
+
+# Needs uv. One version of each package for every Python, so that all of them
+# run the same code; the oldest supported Python decides which.
+LOCK := uv pip compile --quiet --upgrade --universal --python-version 3.11 \
+  --fork-strategy fewest --generate-hashes --no-emit-index-url --no-annotate --no-header
+
+lock:  ## Renew requirements.lock and requirements-build.lock (needs uv)
+	@command -v uv >/dev/null || { echo "error: make lock needs uv (pip install uv)" >&2; exit 1; }
+	$(LOCK) --extra test --extra dev setup.cfg -o requirements.lock
+	printf 'setuptools>=77\n' | $(LOCK) - -o requirements-build.lock
+
+clean:  ## Remove .venv and caches; runs/ stays
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

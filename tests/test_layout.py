@@ -1,0 +1,111 @@
+"""Imports go one way, and what may change elsewhere is named in one file each."""
+
+import ast
+import pathlib
+from collections.abc import Iterator
+
+import pytest
+
+PACKAGE = pathlib.Path(__file__).parents[1] / "robustjax"
+
+# What each part of the package may import from the others, besides itself and
+# errors. A module that is not listed puts the parts together: it may import all
+# but main, and no part that is listed may import it.
+PARTS = {"data", "models", "attacks", "runtime"}
+MAY_IMPORT: dict[str, set[str]] = {
+  "errors": set(),
+  "config": set(),
+  "data": set(),
+  "models": set(),
+  "attacks": set(),
+  "runtime": set(),
+  "report": set(),
+  "training": PARTS,
+  "evaluation": PARTS,
+}
+# Packages that some parts must not import, and those that only one file may.
+NOT_IN = {
+  "jax": {"errors", "config", "report"},
+  "flax": {"errors", "config", "report", "data"},
+  "ml_collections": MAY_IMPORT.keys() - {"config"},
+}
+ONLY_IN = {"orbax": "runtime/checkpoint.py"}
+MESH_NAMES = {"Mesh", "make_mesh", "shard_map"}  # for runtime/parallel.py alone
+
+FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
+
+
+def names(tree: ast.AST) -> Iterator[tuple[int, str]]:
+  """Yields the line and the name of all that is imported or looked up."""
+  for node in ast.walk(tree):
+    if isinstance(node, ast.alias):
+      yield node.lineno, node.name.split(".")[-1]
+    elif isinstance(node, ast.Attribute):
+      yield node.lineno, node.attr
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
+  """Yields the line and the dotted name of every import, wherever it stands."""
+  for node in ast.walk(tree):
+    if isinstance(node, ast.Import):
+      yield from ((node.lineno, alias.name) for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+      module = "." * node.level + (node.module or "")
+      yield from ((node.lineno, f"{module}.{alias.name}") for alias in node.names)
+
+
+def may_import(file: str, name: str) -> bool:
+  part = file.split("/")[0].removesuffix(".py")
+  top, _, rest = name.partition(".")
+  if top != "robustjax":
+    return part not in NOT_IN.get(top, ()) and ONLY_IN.get(top, file) == file
+  other = rest.split(".")[0]
+  if other in {part, "errors", "__version__"}:
+    return True
+  return other in MAY_IMPORT[part] if part in MAY_IMPORT else other != "main"
+
+
+def mistakes(file: str, source: str) -> list[str]:
+  """Returns a line for each breach, naming the file, the line and the rule."""
+  tree, found = ast.parse(source), []
+  for line, name in imports(tree):
+    if name.startswith("."):
+      found.append(f"robustjax/{file}:{line}: write the import of {name} in full")
+    elif not may_import(file, name):
+      found.append(f"robustjax/{file}:{line}: must not import {name}")
+  for line, name in names(tree):
+    if name in MESH_NAMES and file != "runtime/parallel.py":
+      found.append(f"robustjax/{file}:{line}: only runtime/parallel.py names {name}")
+  return found
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_file_keeps_to_the_layout(file: str) -> None:
+  found = mistakes(file, (PACKAGE / file).read_text(encoding="utf-8"))
+  assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+  ("file", "source"),
+  [
+    ("attacks/pgd.py", "from robustjax.models import resnet"),
+    ("attacks/pgd.py", "from robustjax import data"),
+    ("models/resnet.py", "from robustjax.attacks import pgd"),
+    ("evaluation/evaluate.py", "from robustjax.training import state"),
+    ("training/step.py", "import robustjax.config as c"),
+    ("training/loop.py", "import ml_collections"),
+    ("training/loop.py", "from ..runtime import log"),
+    ("evaluation/reading.py", "import robustjax.main"),
+    ("training/loop.py", "from robustjax import stages"),
+    ("stages.py", "from robustjax import main"),
+    ("report/tables.py", "def f():\n  import jax.numpy as jnp"),
+    ("report/figures.py", "from robustjax.training import state"),
+    ("runtime/log.py", "from orbax.checkpoint import v1"),
+    ("training/step.py", "import jax\njax.shard_map(f)"),
+    ("training/step.py", "from jax.sharding import Mesh"),
+    ("data/mini.py", "import jax\njax.sharding.Mesh"),
+  ],
+)
+def test_mistake_is_found(file: str, source: str) -> None:
+  (found,) = mistakes(file, source)
+  assert f"{file}:{source.count(chr(10)) + 1}: " in found
