@@ -1,0 +1,289 @@
+"""Batches of images: deterministic, sharded over processes, resumable anywhere.
+
+Training data is one endless sequence of positions. A position says which image is
+read and how it is augmented, and nothing else does: not the batch size, not the
+number of processes or workers, not where a run was resumed. Global batch k is
+positions [k * batch_size, (k + 1) * batch_size); process p of n holds the p-th n-th
+of it in order, which is what JAX's data sharding expects of it.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grain
+import numpy as np
+import numpy.typing as npt
+from absl import flags
+
+from robustjax.data import transforms
+from robustjax.data.sources import Source
+from robustjax.errors import UserError
+
+Batch = dict[str, npt.NDArray[Any]]
+
+# Four rounds are what Grain's own shuffle uses.
+_SHUFFLE_ROUNDS = 4
+# Within one process: threads that make batches, and batches made ahead. Pillow
+# releases the interpreter's lock while it decodes, so a few threads pay.
+_THREADS = 4
+_AHEAD = 4
+_SEEDS = 2**32
+
+
+def record(position: int, n: int, seed: int) -> tuple[int, int]:
+  """What is read at a position of the endless training sequence.
+
+  Every epoch is another permutation of all images.
+
+  Args:
+    position: 0 and up.
+    n: the number of images, at least 1.
+    seed: 0..2**32 - 1.
+
+  Returns:
+    The epoch, position // n, and the image's index in the source, 0..n - 1.
+  """
+  epoch, place = divmod(position, n)
+  shuffle = int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0])
+  index = grain.experimental.index_shuffle(
+    place, max_index=n - 1, seed=shuffle, rounds=_SHUFFLE_ROUNDS
+  )
+  return epoch, int(index)
+
+
+def augmentation_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
+  """The randomness of one image's augmentation in one epoch.
+
+  Args:
+    seed: 0..2**32 - 1.
+    epoch: 0 and up.
+    index: the image's index in the source.
+
+  Returns:
+    A fresh generator, the same for the same three numbers on every machine.
+  """
+  key = np.random.SeedSequence((seed, epoch, index), spawn_key=(1,))
+  return np.random.Generator(np.random.Philox(key))
+
+
+def steps_per_epoch(n: int, batch_size: int) -> int:
+  """The number of steps counted as one epoch (FD: round(1281167 / batch)).
+
+  Args:
+    n: the number of images.
+    batch_size: the global batch size in images.
+
+  Returns:
+    n / batch_size rounded to the nearest, at least 1.
+  """
+  return max(1, round(n / batch_size))
+
+
+def train_batches(
+  source: Source,
+  transform: transforms.Transform,
+  *,
+  seed: int,
+  batch_size: int,
+  first_step: int,
+  last_step: int,
+  process_index: int = 0,
+  process_count: int = 1,
+  workers: int = 0,
+) -> Iterator[Batch]:
+  """This process's part of the training batches first_step..last_step - 1.
+
+  Starting at a late step costs nothing: no earlier image is touched.
+
+  Args:
+    source: the images.
+    transform: `(image, rng) -> image`, to one shape for all images.
+    seed: 0..2**32 - 1; decides the order and the augmentation.
+    batch_size: the global batch size in images.
+    first_step: the step of the first batch, 0 and up.
+    last_step: the step after that of the last batch.
+    process_index: which process this is, 0..process_count - 1.
+    process_count: how many processes share a global batch.
+    workers: processes that make batches; 0 makes them in threads of this one.
+      Workers want absl's flags parsed, as `absl.app.run` does.
+
+  Returns:
+    An iterator of "image", uint8 [b, height, width, channels], "label", int32 [b],
+    and "index", int32 [b], the place in the source, where b is batch_size /
+    process_count. Close it, if it is left early, to end its workers.
+
+  Raises:
+    UserError: if a number is impossible or, while iterating, an image is broken.
+  """
+  rows = _local_rows(batch_size, process_index, process_count)
+  if len(source) == 0:
+    raise UserError(f"{source.name}, split {source.split}, is empty: use another split")
+  if not 0 <= seed < _SEEDS:
+    raise UserError(f"the seed is {seed}: choose one from 0 to {_SEEDS - 1}")
+  if not 0 <= first_step <= last_step:
+    raise UserError(
+      f"steps {first_step} to {last_step} are not a range: the first must be at least"
+      " 0 and at most the last"
+    )
+  read = functools.partial(_train_batch, source, transform, seed, batch_size, rows)
+  return _run(read, first_step, last_step, workers)
+
+
+def evaluation_batches(
+  source: Source,
+  transform: transforms.Transform,
+  *,
+  first: int,
+  count: int,
+  batch_size: int,
+  process_index: int = 0,
+  process_count: int = 1,
+  workers: int = 0,
+) -> Iterator[Batch]:
+  """This process's part of the batches of source[first : first + count], in order.
+
+  Over all processes every image has its mask set exactly once. All processes get
+  the same number of batches of the same size, so that collectives match.
+
+  Args:
+    source: the images.
+    transform: `(image) -> image`, to one shape for all images.
+    first: the first image, 0..len(source) - 1.
+    count: how many images, at least 1.
+    batch_size: the global batch size in images.
+    process_index: which process this is, 0..process_count - 1.
+    process_count: how many processes share a global batch.
+    workers: as in `train_batches`.
+
+  Returns:
+    An iterator as of `train_batches`, with "mask", bool [b]: True for an image that
+    counts. Where it is False the image and label repeat those of `first`, and
+    "index" is -1.
+
+  Raises:
+    UserError: if a number is impossible or, while iterating, an image is broken.
+  """
+  rows = _local_rows(batch_size, process_index, process_count)
+  if first < 0 or count < 1 or first + count > len(source):
+    raise UserError(
+      f"images {first} to {first + count - 1} are asked for, but {source.name}, split"
+      f" {source.split}, has 0 to {len(source) - 1}: change the first or the count"
+    )
+  read = functools.partial(
+    _evaluation_batch, source, transform, first, count, batch_size, rows
+  )
+  return _run(read, 0, -(-count // batch_size), workers)
+
+
+def _local_rows(batch_size: int, process_index: int, process_count: int) -> range:
+  """The rows of a global batch that a process holds."""
+  if batch_size < 1 or process_count < 1 or batch_size % process_count:
+    raise UserError(
+      f"a batch of {batch_size} cannot be shared by {process_count} processes: choose"
+      " a multiple of their number"
+    )
+  if not 0 <= process_index < process_count:
+    raise UserError(
+      f"process {process_index} is not one of 0..{process_count - 1}: count from 0"
+    )
+  size = batch_size // process_count
+  return range(process_index * size, (process_index + 1) * size)
+
+
+def _train_batch(
+  source: Source,
+  transform: transforms.Transform,
+  seed: int,
+  batch_size: int,
+  rows: range,
+  step: int,
+) -> Batch:
+  examples = []
+  for row in rows:
+    epoch, index = record(step * batch_size + row, len(source), seed)
+    image, label = _read(source, index)
+    image = transform(image, augmentation_rng(seed, epoch, index))
+    examples.append((image, label, index))
+  return _stack(examples)
+
+
+def _evaluation_batch(
+  source: Source,
+  transform: transforms.Transform,
+  first: int,
+  count: int,
+  batch_size: int,
+  rows: range,
+  step: int,
+) -> Batch:
+  examples = []
+  for row in rows:
+    offset = step * batch_size + row
+    real = offset < count
+    image, label = _read(source, first + offset if real else first)
+    examples.append((transform(image), label, first + offset if real else -1))
+  batch = _stack(examples)
+  return batch | {"mask": batch["index"] >= 0}
+
+
+def _read(source: Source, index: int) -> tuple[transforms.Image, int]:
+  example = source[index]
+  try:
+    image = transforms.decode(example["image"], source.image_shape[2])
+  except ValueError as error:
+    raise UserError(
+      f"{source.name}, split {source.split}, index {index}: {error}; prepare the data"
+      " set again"
+    ) from error
+  return image, example["label"]
+
+
+def _stack(examples: list[tuple[transforms.Image, int, int]]) -> Batch:
+  images, labels, indices = zip(*examples, strict=True)
+  return {
+    "image": np.stack(images),
+    "label": np.array(labels, np.int32),
+    "index": np.array(indices, np.int32),
+  }
+
+
+def _run(
+  read: Callable[[int], Batch], first: int, last: int, workers: int
+) -> Iterator[Batch]:
+  """Yields read(first), ..., read(last - 1), made ahead of their use.
+
+  Whole batches are what Grain maps over: worker w of n then makes the batches w,
+  w + n, ... and they come back in order. Were batches put together from single
+  images in the workers, each would be filled from one worker's images, and the
+  number of workers would change what is in a batch.
+  """
+  if workers < 0:
+    raise UserError(f"workers is {workers}: choose 0 or more")
+  if workers and not flags.FLAGS.is_parsed():
+    raise UserError(
+      "data workers need absl's flags parsed: start through absl.app.run, or call"
+      " absl.flags.FLAGS.mark_as_parsed() first, or set the workers to 0"
+    )
+  if first == last:
+    return iter(())
+  threads, ahead = (1, 1) if workers else (_THREADS, _AHEAD)
+  batches = (
+    grain.MapDataset.range(first, last)
+    .map(read)
+    .to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead))
+  )
+  if workers:
+    batches = batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
+  return _closing(iter(batches))
+
+
+def _closing(iterator: Any) -> Iterator[Batch]:
+  """Ends the iterator's threads and processes when it is left, however it is left."""
+  try:
+    yield from iterator
+  except UserError as error:
+    # Grain appends lines about its own traceback to the message.
+    raise UserError(str(error).splitlines()[0]) from error
+  finally:
+    iterator.close()

@@ -1,0 +1,288 @@
+"""The pipeline's promises: order, sharding, resuming, workers, exact counts."""
+
+import io
+
+import numpy as np
+import pytest
+from absl import flags
+from PIL import Image
+
+from robustjax.data import pipeline, sources, transforms
+from robustjax.errors import UserError
+
+SMALL = transforms.by_name("small", True, 6)
+PLAIN = transforms.by_name("none", False, 6)
+
+
+@pytest.fixture(autouse=True)
+def parsed_flags():
+  """Grain's workers read absl's flags, which pytest does not parse."""
+  flags.FLAGS.mark_as_parsed()
+  yield
+  flags.FLAGS.unparse_flags()
+
+
+def png(pixels):
+  out = io.BytesIO()
+  Image.fromarray(pixels).save(out, "PNG")
+  return out.getvalue()
+
+
+def toy(n):
+  """A source in memory of n random images, the label being index % 3."""
+  rng = np.random.default_rng(0)
+  images = rng.integers(0, 256, (n, 6, 6), dtype=np.uint8)
+  records = [{"image": png(x), "label": i % 3} for i, x in enumerate(images)]
+  return sources.Source("toy", "train", ("a", "b", "c"), (6, 6, 1), records)
+
+
+def train(source, transform=SMALL, **changes):
+  options = {"seed": 7, "batch_size": 8, "first_step": 0, "last_step": 6}
+  return list(pipeline.train_batches(source, transform, **(options | changes)))
+
+
+def evaluate(source, transform=PLAIN, **options):
+  return list(pipeline.evaluation_batches(source, transform, **options))
+
+
+def assert_same(first, second):
+  assert len(first) == len(second)
+  for a, b in zip(first, second, strict=True):
+    assert a.keys() == b.keys()
+    for key in a:
+      assert a[key].dtype == b[key].dtype
+      np.testing.assert_array_equal(a[key], b[key], err_msg=key)
+
+
+def joined(shards):
+  """The global batches that the processes' local ones make up, in order."""
+  return [
+    {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    for parts in zip(*shards, strict=True)
+  ]
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 64, 65, 1000])
+def test_every_epoch_is_a_permutation(n):
+  for epoch in range(3):
+    records = [pipeline.record(epoch * n + i, n, seed=11) for i in range(n)]
+    assert {e for e, _ in records} == {epoch}
+    assert sorted(i for _, i in records) == list(range(n))
+
+
+def test_epochs_and_seeds_differ():
+  def order(epoch, seed):
+    return tuple(pipeline.record(epoch * 200 + i, 200, seed)[1] for i in range(200))
+
+  orders = {order(epoch, seed) for epoch in range(4) for seed in (0, 1, 2**32 - 1)}
+  assert len(orders) == 12
+  assert tuple(range(200)) not in orders
+
+
+def test_the_order_mixes():
+  # A shuffle that kept neighbours together would put one class into one batch,
+  # were the images sorted by class.
+  n = 1000
+  places = np.array([pipeline.record(i, n, seed=3)[1] for i in range(n)])
+  means = places.reshape(10, 100).mean(axis=1)
+  assert np.abs(means - n / 2).max() < 120
+  assert np.mean(np.abs(np.diff(places)) < 10) < 0.05
+
+
+def test_batches_hold_what_record_says():
+  source = toy(21)
+  batches = train(source, transform=transforms.by_name("none", True, 6))
+  indices = np.concatenate([b["index"] for b in batches])
+  expected = [pipeline.record(p, 21, seed=7)[1] for p in range(48)]
+  assert indices.tolist() == expected
+  for batch in batches:
+    assert batch["image"].shape == (8, 6, 6, 1)
+    assert (batch["image"].dtype, batch["label"].dtype) == (np.uint8, np.int32)
+    assert batch["index"].dtype == np.int32
+    for image, label, index in zip(
+      batch["image"], batch["label"], batch["index"], strict=True
+    ):
+      assert label == index % 3
+      original = transforms.decode(source[int(index)]["image"], 1)
+      np.testing.assert_array_equal(image, original)
+
+
+@pytest.mark.parametrize("processes", [2, 4, 8])
+def test_processes_share_the_same_global_batches(processes):
+  source = toy(21)
+  shards = [
+    train(source, process_index=p, process_count=processes) for p in range(processes)
+  ]
+  assert shards[0][0]["image"].shape[0] == 8 // processes
+  assert_same(joined(shards), train(source))
+
+
+@pytest.mark.parametrize("step", [1, 3, 5, 6])
+def test_resuming_gives_the_rest(step):
+  source = toy(21)
+  assert_same(train(source, first_step=step), train(source)[step:])
+
+
+def test_a_late_start_reads_nothing_earlier():
+  read = []
+
+  class Counting(list):
+    def __getitem__(self, index):
+      read.append(index)
+      return super().__getitem__(index)
+
+  source = toy(21)
+  source = sources.Source(
+    "toy", "train", source.class_names, (6, 6, 1), Counting(source.records)
+  )
+  train(source, first_step=10**12, last_step=10**12 + 1)
+  assert len(read) == 8
+
+
+def test_augmentation_depends_on_seed_epoch_and_index_only():
+  source = toy(5)
+  by_position = {}
+  for size in (1, 3, 4):
+    batches = train(source, batch_size=size, last_step=60 // size)
+    images = np.concatenate([b["image"] for b in batches])
+    by_position[size] = images
+  np.testing.assert_array_equal(by_position[1], by_position[3])
+  np.testing.assert_array_equal(by_position[1], by_position[4])
+  # The same image over 12 epochs: 50 views exist, so chance repeats only a few.
+  where = [p for p in range(60) if pipeline.record(p, 5, seed=7)[1] == 2]
+  assert len({by_position[1][p].tobytes() for p in where}) > 6
+  other = np.concatenate([b["image"] for b in train(source, seed=8)])
+  assert (other != by_position[1][:48]).any()
+
+
+def test_augmentation_differs_between_images():
+  one = np.random.default_rng(0).integers(0, 256, (6, 6), dtype=np.uint8)
+  records = [{"image": png(one), "label": 0}] * 40
+  source = sources.Source("toy", "train", ("a",), (6, 6, 1), records)
+  (batch,) = train(source, batch_size=40, last_step=1)
+  assert len({image.tobytes() for image in batch["image"]}) > 20
+
+
+def test_workers_change_nothing():
+  source = sources.open_source("fashion_mnist_mini", split="train")
+  transform = transforms.by_name("small", True, 28)
+  # Seven batches: not a multiple of the number of workers.
+  options = {"batch_size": 30, "first_step": 330, "last_step": 337}
+  assert_same(
+    train(source, transform, **options, workers=2), train(source, transform, **options)
+  )
+
+
+def test_workers_change_nothing_in_evaluation():
+  source, options = toy(21), {"first": 2, "count": 17, "batch_size": 4}
+  assert_same(evaluate(source, **options, workers=2), evaluate(source, **options))
+
+
+@pytest.mark.parametrize("batch", [1, 4, 12, 60])
+@pytest.mark.parametrize("n", [1, 7, 24])
+def test_evaluation_counts_every_image_once(n, batch):
+  source = toy(n)
+  for processes in (p for p in (1, 2, 4) if batch % p == 0):
+    shards = [
+      evaluate(
+        source,
+        first=0,
+        count=n,
+        batch_size=batch,
+        process_index=p,
+        process_count=processes,
+      )
+      for p in range(processes)
+    ]
+    assert len({len(shard) for shard in shards}) == 1
+    batches = joined(shards)
+    assert all(b["image"].shape == (batch, 6, 6, 1) for b in batches)
+    mask = np.concatenate([b["mask"] for b in batches])
+    index = np.concatenate([b["index"] for b in batches])
+    assert mask.dtype == np.bool_
+    assert index[mask].tolist() == list(range(n))
+    assert (index[~mask] == -1).all()
+    images = np.concatenate([b["image"] for b in batches])[mask]
+    labels = np.concatenate([b["label"] for b in batches])[mask]
+    expected = [transforms.decode(source[i]["image"], 1) for i in range(n)]
+    np.testing.assert_array_equal(images, expected)
+    assert labels.tolist() == [i % 3 for i in range(n)]
+
+
+def test_evaluation_of_a_part():
+  (first, second) = evaluate(toy(21), first=15, count=5, batch_size=3)
+  assert first["index"].tolist() == [15, 16, 17]
+  assert second["index"].tolist() == [18, 19, -1]
+  assert second["mask"].tolist() == [True, True, False]
+
+
+def test_steps_per_epoch():
+  assert pipeline.steps_per_epoch(1281167, 4096) == 313
+  assert pipeline.steps_per_epoch(1281167, 256) == 5005
+  assert pipeline.steps_per_epoch(10, 4096) == 1
+
+
+def test_seeds_reach_the_rng():
+  def draw(*key):
+    return pipeline.augmentation_rng(*key).integers(2**62)
+
+  keys = [(s, e, i) for s in (0, 1, 2**32 - 1) for e in (0, 1) for i in (0, 1, 2)]
+  assert len({draw(*key) for key in keys}) == len(keys)
+  assert draw(1, 2, 3) == draw(1, 2, 3)
+
+
+def one_line(pattern):
+  return pytest.raises(UserError, match=rf"\A[^\n]*{pattern}[^\n]*\Z")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_undecodable_image_is_named(workers):
+  source = toy(4)
+  source.records[2]["image"] = b"\x89PNG broken"
+  with one_line("toy, split train, index 2: .*not a readable image"):
+    train(source, workers=workers)
+
+
+def test_an_undecodable_image_is_named_in_evaluation():
+  source = toy(4)
+  source.records[2]["image"] = b""
+  first, *_ = evaluate(source, first=0, count=2, batch_size=2)
+  assert first["mask"].all()
+  with one_line("toy, split train, index 2: .*not a readable image"):
+    evaluate(source, first=1, count=3, batch_size=2)
+
+
+@pytest.mark.parametrize(
+  ("changes", "pattern"),
+  [
+    ({"process_count": 3}, "batch of 8 cannot be shared by 3 processes"),
+    ({"batch_size": 0}, "batch of 0"),
+    ({"process_count": 0}, "batch of 8 cannot be shared by 0"),
+    ({"process_count": 2, "process_index": 2}, r"process 2 is not one of 0\.\.1"),
+    ({"seed": -1}, "seed is -1"),
+    ({"seed": 2**32}, "seed is 4294967296"),
+    ({"first_step": 7}, "steps 7 to 6"),
+    ({"workers": -1}, "workers is -1"),
+  ],
+)
+def test_impossible_numbers_are_named_at_the_call(changes, pattern):
+  options = {"seed": 7, "batch_size": 8, "first_step": 0, "last_step": 6}
+  with one_line(pattern):
+    pipeline.train_batches(toy(2), SMALL, **(options | changes))
+
+
+@pytest.mark.parametrize(("first", "count"), [(-1, 2), (0, 0), (0, 22), (21, 1)])
+def test_evaluation_outside_the_source_is_refused(first, count):
+  with one_line("has 0 to 20"):
+    pipeline.evaluation_batches(toy(21), PLAIN, first=first, count=count, batch_size=4)
+
+
+def test_an_empty_source_is_refused():
+  with one_line("toy, split train, is empty"):
+    train(toy(0))
+
+
+def test_workers_without_flags_are_refused():
+  flags.FLAGS.unparse_flags()
+  with one_line("absl.app.run"):
+    train(toy(2), workers=1)
