@@ -1,0 +1,62 @@
+"""Convolutions for XLA's CPU backend.
+
+On TPU and GPU `jax.lax.conv_general_dilated` is the best there is. Inside a loop,
+which is where an attack lives, XLA's CPU backend falls back on a slow form of it:
+the same convolution as one matrix product over shifted copies of the image runs
+four times faster there (benchmarks/README.md).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+
+def shifted(
+  images: jax.Array,
+  kernel: jax.Array,
+  window_strides: Sequence[int],
+  padding: str | Sequence[tuple[int, int]],
+  **unused: Any,
+) -> jax.Array:
+  """A 2-D convolution as one product over the kernel's shifted views.
+
+  A stand-in for `jax.lax.conv_general_dilated`, for `flax.linen.Conv` to call.
+
+  Args:
+    images: [n, h, w, c].
+    kernel: [kh, kw, c, d].
+    window_strides: vertical and horizontal stride.
+    padding: "SAME", "VALID", or (low, high) for each side.
+    **unused: `lax.conv_general_dilated`'s other arguments; dilation and feature
+      groups, which no ResNet here has, are refused.
+
+  Returns:
+    [n, h', w', d], equal to `lax.conv_general_dilated` to rounding.
+
+  Raises:
+    NotImplementedError: for dilation or feature groups.
+  """
+  dilations = (*unused.get("lhs_dilation", ()), *unused.get("rhs_dilation", ()))
+  if any(d != 1 for d in dilations) or unused.get("feature_group_count", 1) != 1:
+    raise NotImplementedError("shifted convolutions know no dilation nor groups")
+  height, width, channels, features = kernel.shape
+  down, right = window_strides
+  if isinstance(padding, str):
+    padding = jax.lax.padtype_to_pads(
+      images.shape[1:3], (height, width), window_strides, padding
+    )
+  padded = jnp.pad(images, ((0, 0), *padding, (0, 0)))
+  rows = (padded.shape[1] - height) // down + 1
+  columns = (padded.shape[2] - width) // right + 1
+  views = [
+    padded[
+      :, i : i + (rows - 1) * down + 1 : down, j : j + (columns - 1) * right + 1 : right
+    ]
+    for i in range(height)
+    for j in range(width)
+  ]
+  return jnp.tensordot(
+    jnp.concatenate(views, -1), kernel.reshape(height * width * channels, features), 1
+  )

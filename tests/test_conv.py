@@ -1,0 +1,60 @@
+"""The shifted form is the convolution, with the same gradients."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from robustjax.models import conv
+
+NUMBERS = ("NHWC", "HWIO", "NHWC")
+
+
+@pytest.mark.parametrize(
+  "side, size, stride, padding",
+  [
+    (8, 3, 1, "SAME"),
+    (8, 3, 2, "SAME"),
+    (9, 3, 2, "SAME"),
+    (9, 3, 2, ((1, 1), (1, 1))),
+    (9, 3, 1, "VALID"),
+    (8, 1, 1, "SAME"),
+    (9, 1, 2, "SAME"),
+    (8, 7, 2, ((3, 3), (3, 3))),
+  ],
+)
+def test_equals_lax(side, size, stride, padding):
+  noise = np.random.default_rng(0)
+  x = noise.normal(size=(2, side, side, 3)).astype(np.float32)
+  kernel = noise.normal(size=(size, size, 3, 4)).astype(np.float32)
+
+  def theirs(x, kernel):
+    return jax.lax.conv_general_dilated(
+      x, kernel, (stride, stride), padding, dimension_numbers=NUMBERS
+    )
+
+  def ours(x, kernel):
+    return conv.shifted(x, kernel, (stride, stride), padding)
+
+  @jax.jit
+  def both(x, kernel):
+    gradients = (
+      jax.grad(lambda *a, f=f: jnp.sum(jnp.sin(f(*a))), (0, 1)) for f in (ours, theirs)
+    )
+    return [
+      (ours(x, kernel), theirs(x, kernel)),
+      *zip(*(g(x, kernel) for g in gradients), strict=True),
+    ]
+
+  for got, want in both(x, kernel):
+    np.testing.assert_allclose(got, want, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+  "extra", [{"rhs_dilation": (2, 2)}, {"feature_group_count": 3}]
+)
+def test_refuses_what_it_does_not_know(extra):
+  with pytest.raises(NotImplementedError):
+    conv.shifted(
+      jnp.ones((1, 8, 8, 3)), jnp.ones((3, 3, 3, 3)), (1, 1), "SAME", **extra
+    )
