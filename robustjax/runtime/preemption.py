@@ -1,0 +1,42 @@
+"""Being told to stop: SIGTERM from a cloud or a cluster, Ctrl-C from a person.
+
+Every long loop asks `Stop.requested` at each of its steps, saves, and raises `Stopped`.
+"""
+
+import signal
+from types import FrameType
+
+import jax
+from jax.experimental import multihost_utils
+
+
+class Stopped(Exception):
+  """The run was asked to stop and has saved what it had."""
+
+
+class Stop:
+  """Notes SIGTERM and SIGINT; a second SIGINT ends the process at once."""
+
+  def __init__(self) -> None:
+    self._signal: int | None = None
+    self._polls = 0
+
+  def listen(self) -> "Stop":
+    """Takes the two signals over from the process."""
+    # With several processes JAX's own handler must stay: it tells the other hosts.
+    if jax.process_count() == 1:
+      signal.signal(signal.SIGTERM, self._note)
+    signal.signal(signal.SIGINT, self._note)
+    return self
+
+  def _note(self, number: int, frame: FrameType | None) -> None:
+    if self._signal == signal.SIGINT and number == signal.SIGINT:
+      raise KeyboardInterrupt
+    self._signal = number
+
+  def requested(self) -> bool:
+    """Whether to stop now: the same answer on every process, at the same poll."""
+    self._polls += 1
+    if jax.process_count() > 1:
+      return multihost_utils.reached_preemption_sync_point(self._polls)
+    return self._signal is not None

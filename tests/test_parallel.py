@@ -1,0 +1,61 @@
+"""pmap's meaning, and batches that do not divide."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from robustjax.errors import UserError
+from robustjax.runtime import parallel
+
+
+@pytest.mark.parametrize("devices", [1, 2, 8])
+def test_devices_see_their_rows_and_collectives_see_all(devices):
+  mesh = parallel.mesh(jax.devices()[:devices])
+
+  def body(scale, x):
+    mean = jax.lax.pmean(jnp.mean(x), parallel.AXIS)
+    return {"mine": x * scale, "mean": mean, "rows": jnp.array(x.shape[0])}
+
+  out = {"mine": 0, "mean": None, "rows": None}
+  mapped = parallel.pmap(body, mesh, in_axes=(None, 0), out_axes=out)
+  x = np.arange(16.0).reshape(16, 1)
+  found = mapped(2.0, parallel.shard(x, mesh))
+  np.testing.assert_array_equal(found["mine"], 2 * x)
+  assert found["mean"] == x.mean() and found["rows"] == 16 // devices
+
+
+def test_gradients_are_means_not_sums():
+  """What an explicit pmean after an automatic sum would get wrong."""
+  mesh, x = parallel.mesh(), jnp.arange(8.0)
+
+  def body(w, x):
+    return jax.lax.pmean(jax.grad(lambda w: jnp.mean(w * x))(w), parallel.AXIS)
+
+  mapped = parallel.pmap(body, mesh, in_axes=(None, 0))
+  assert mapped(1.0, parallel.shard(x, mesh)) == x.mean()
+
+
+def test_replicate_puts_the_same_on_every_device():
+  mesh = parallel.mesh()
+  x = parallel.replicate({"a": jnp.arange(3)}, mesh)["a"]
+  assert len(x.addressable_shards) == 8
+  assert all(s.data.shape == (3,) for s in x.addressable_shards)
+
+
+@pytest.mark.parametrize(
+  "size, group, words",
+  [
+    (100, 1, "100 images does not split over 8 devices: .* set it to 96 or 104"),
+    (128, 32, "8 devices in groups of 32: .* set it to 256, or .*config.model.group"),
+    (0, 1, "set it to 8"),
+  ],
+)
+def test_batches_that_do_not_divide_are_refused(size, group, words):
+  with pytest.raises(UserError, match=words) as caught:
+    parallel.check_divides(size, parallel.mesh(), group, "config.x")
+  assert "\n" not in str(caught.value)
+
+
+def test_batches_that_divide_pass():
+  parallel.check_divides(256, parallel.mesh(), 32)
