@@ -1,0 +1,163 @@
+"""The loop that drives training steps: it fetches, logs, validates, saves and stops."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+
+from robustjax.errors import UserError
+from robustjax.runtime import log
+from robustjax.runtime.checkpoint import Checkpoints
+from robustjax.runtime.preemption import Stop, Stopped
+from robustjax.training.state import TrainState
+from robustjax.training.step import Batch, Step
+
+BEST = "accuracy_adv"  # the validation value that marks the best checkpoint
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+  """How long training takes, in steps.
+
+  Attributes:
+    steps: in all.
+    steps_per_epoch: of the data set at this batch size.
+    batch_size: images a step, over all devices.
+    save_every: steps between checkpoints, each of which is validated first.
+    log_every: steps between records in metrics.jsonl.
+    running_from: the step from which running statistics normalise (paper section
+      4.3, the * rows), or None.
+  """
+
+  steps: int
+  steps_per_epoch: int
+  batch_size: int
+  save_every: int
+  log_every: int
+  running_from: int | None = None
+
+  def statistics(self, step: int) -> str:
+    """Which statistics normalise the training pass of this step."""
+    running = self.running_from is not None and step >= self.running_from
+    return "running" if running else "batch"
+
+
+def train(
+  state: TrainState,
+  train_steps: Mapping[str, Step],
+  batches: Iterator[Batch],
+  key: jax.Array,
+  schedule: Schedule,
+  *,
+  validate: Callable[[TrainState], Mapping[str, float]],
+  checkpoints: Checkpoints,
+  metrics_log: log.MetricsLog,
+  stop: Stop,
+  shows: bool = True,
+) -> TrainState:
+  """Trains from the state's step to the schedule's last.
+
+  Args:
+    state: new or restored.
+    train_steps: "batch" and, where the schedule needs it, "running" -> the train step
+      with those statistics, mapped over the devices.
+    batches: the batches from the state's step on.
+    key: of the run; the same at every start.
+    schedule: how long.
+    validate: state -> values, among them `BEST`.
+    checkpoints: where the state is saved.
+    metrics_log: where values are recorded.
+    stop: asked at each step.
+    shows: whether this process draws the progress bar.
+
+  Returns:
+    The state after the last step, saved.
+
+  Raises:
+    Stopped: `stop` asked for it; the state is saved.
+    UserError: the loss is no longer finite; nothing of it is saved.
+  """
+  first = int(state.step)
+  bar = log.progress(
+    "train",
+    schedule.steps * schedule.batch_size,
+    first * schedule.batch_size,
+    "images",
+    shows,
+  )
+  report = _Report(schedule, metrics_log, checkpoints, bar)
+  try:
+    for step in range(first, schedule.steps):
+      state, metrics = train_steps[schedule.statistics(step)](state, next(batches), key)
+      # The metrics of a step are fetched once the next one is on its way, so that
+      # the devices never wait for the host.
+      report.fetch_pending()
+      report.pending = step + 1, metrics
+      last = step + 1 == schedule.steps
+      saves = last or (step + 1) % schedule.save_every == 0
+      stops = stop.requested() and not last
+      if saves or stops:
+        report.fetch_pending()
+        values = validate(state) if saves else None
+        if values:
+          report.write(step + 1, "validation", values)
+        checkpoints.save(step + 1, state, values)
+      if stops:
+        raise Stopped(f"after step {step + 1} of {schedule.steps}")
+  finally:
+    bar.close()
+  return state
+
+
+@dataclasses.dataclass
+class _Report:
+  """Metrics on their way from the devices to the log and the progress bar."""
+
+  schedule: Schedule
+  metrics_log: log.MetricsLog
+  checkpoints: Checkpoints
+  bar: Any
+  pending: tuple[int, Any] | None = None
+  clock: float = dataclasses.field(default_factory=time.perf_counter)
+  since: int = 0  # steps fetched since `clock`
+
+  def fetch_pending(self) -> None:
+    if self.pending is None:
+      return
+    (step, arrays), self.pending = self.pending, None
+    values = {name: float(x) for name, x in jax.device_get(arrays).items()}
+    self._check_finite(step, values)
+    self.bar.update(self.schedule.batch_size)
+    self.since += 1
+    if step % self.schedule.log_every == 0 or step == self.schedule.steps:
+      now = time.perf_counter()
+      speed = self.since * self.schedule.batch_size / (now - self.clock)
+      self.clock, self.since = now, 0
+      self.bar.set_postfix_str(_short(values))
+      self.write(step, "train", values, speed)
+
+  def write(
+    self, step: int, split: str, values: Mapping[str, float], speed: float | None = None
+  ) -> None:
+    epoch = step / self.schedule.steps_per_epoch
+    self.metrics_log.write(step, epoch, split, values, speed)
+
+  def _check_finite(self, step: int, values: Mapping[str, float]) -> None:
+    bad = [f"{n} is {x}" for n, x in values.items() if not math.isfinite(x)]
+    if bad:
+      saved = self.checkpoints.steps()
+      kept = f"step {saved[-1]} is saved" if saved else "nothing was saved yet"
+      raise UserError(
+        f"training diverged at step {step}: {bad[0]}; {kept}. Lower"
+        " config.optimizer.lr_per_256 or lengthen config.optimizer.warmup_epochs,"
+        " and start in a new --workdir"
+      )
+
+
+def _short(values: Mapping[str, float]) -> str:
+  names = {"loss": "loss", "accuracy_clean": "clean", "accuracy_adv": "adv"}
+  shown = {short: values[name] for name, short in names.items() if name in values}
+  return " ".join(f"{name} {x:.3f}" for name, x in shown.items())

@@ -1,0 +1,68 @@
+"""The optimiser and its schedule: momentum SGD with steps, after a warm-up (FD)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import optax
+
+
+def step_schedule(
+  *,
+  peak: float,
+  steps_per_epoch: int,
+  warmup_epochs: float,
+  warmup_from: float,
+  decay_epochs: Sequence[float],
+  decay_factor: float,
+) -> optax.Schedule:
+  """The learning rate at each step.
+
+  Args:
+    peak: after the warm-up; 0.1 * batch / 256 in FD.
+    steps_per_epoch: of training.
+    warmup_epochs: how long the rate rises linearly; 0 for no warm-up.
+    warmup_from: where it starts, never above the peak. FD: 0.1.
+    decay_epochs: when it is multiplied by `decay_factor` (paper section 3: the
+      35th, 70th and 95th epoch).
+    decay_factor: 0.1 in the paper.
+
+  Returns:
+    step -> learning rate.
+  """
+  warmup = round(warmup_epochs * steps_per_epoch)
+  decays = {round(e * steps_per_epoch): decay_factor for e in decay_epochs}
+  steps = optax.piecewise_constant_schedule(peak, decays)
+  if not warmup:
+    return steps
+  rise = optax.linear_schedule(min(warmup_from, peak), peak, warmup)
+  # join_schedules hands the second one steps counted from the boundary, and the
+  # decays are counted from the start.
+  return optax.join_schedules([rise, lambda step: steps(step + warmup)], [warmup])
+
+
+def sgd(
+  schedule: optax.Schedule, *, momentum: float, nesterov: bool, weight_decay: float
+) -> optax.GradientTransformation:
+  """Momentum SGD with L2 regularisation of the kernels alone (FD).
+
+  Args:
+    schedule: step -> learning rate.
+    momentum: 0.9 in FD.
+    nesterov: True in FD.
+    weight_decay: the factor of the squared L2 norm / 2 in the loss; 1e-4 in FD. It
+      acts on the kernels of convolutions and of the last layer, not on norms or
+      biases.
+
+  Returns:
+    The transformation.
+  """
+  return optax.chain(
+    optax.add_decayed_weights(weight_decay, mask=kernels),
+    optax.sgd(schedule, momentum=momentum, nesterov=nesterov),
+  )
+
+
+def kernels(params: Any) -> Any:
+  """A tree of booleans: which parameters are kernels."""
+  return jax.tree_util.tree_map_with_path(lambda p, _: p[-1].key == "kernel", params)

@@ -1,0 +1,103 @@
+"""Every step once, saved when due, stopped when asked, halted when it diverges."""
+
+import jax.numpy as jnp
+import pytest
+
+from robustjax.errors import UserError
+from robustjax.runtime.preemption import Stopped
+from robustjax.training import loop
+from robustjax.training.state import TrainState
+
+SCHEDULE = loop.Schedule(
+  steps=10, steps_per_epoch=4, batch_size=8, save_every=4, log_every=3, running_from=6
+)
+
+
+class Recorder:
+  """Stands in for the checkpoints, the log and the stop, and notes what they get."""
+
+  def __init__(self, stop_after=0):
+    self.saved, self.records, self.polls, self.stop_after = {}, [], 0, stop_after
+
+  def save(self, step, state, metrics):
+    self.saved[step] = metrics
+
+  def steps(self):
+    return sorted(self.saved)
+
+  def write(self, step, epoch, split, values, speed=None):
+    self.records.append((step, epoch, split, values))
+
+  def requested(self):
+    self.polls += 1
+    return self.polls == self.stop_after
+
+
+def run(recorder, first=0, nan_at=-1):
+  """Trains with steps that note their statistics; returns the state and the notes."""
+  notes = []
+
+  def step_with(statistics):
+    def step(state, batch, key):
+      notes.append((int(state.step), batch, statistics))
+      loss = jnp.where(state.step == nan_at, jnp.nan, 1.0)
+      return state.replace(step=state.step + 1), {"loss": loss}
+
+    return step
+
+  state = loop.train(
+    TrainState(jnp.array(first), {}, {}, {}),
+    {name: step_with(name) for name in ("batch", "running")},
+    iter(range(first, 100)),
+    None,
+    SCHEDULE,
+    validate=lambda state: {loop.BEST: int(state.step) / 10},
+    checkpoints=recorder,
+    metrics_log=recorder,
+    stop=recorder,
+    shows=False,
+  )
+  return state, notes
+
+
+def test_every_step_takes_its_batch_and_its_statistics():
+  state, notes = run(Recorder())
+  assert int(state.step) == 10
+  assert notes == [(i, i, "batch" if i < 6 else "running") for i in range(10)]
+
+
+def test_saves_and_validates_when_due_and_at_the_end():
+  recorder = Recorder()
+  run(recorder)
+  assert recorder.saved == {s: {loop.BEST: s / 10} for s in (4, 8, 10)}
+  assert [r[0] for r in recorder.records if r[2] == "validation"] == [4, 8, 10]
+
+
+def test_records_training_values_with_their_epoch():
+  recorder = Recorder()
+  run(recorder)
+  train = [(r[0], r[1], r[3]) for r in recorder.records if r[2] == "train"]
+  assert train == [(s, s / 4, {"loss": 1.0}) for s in (3, 6, 9, 10)]
+
+
+def test_records_are_in_the_order_of_steps():
+  recorder = Recorder()
+  run(recorder)
+  assert [r[0] for r in recorder.records] == sorted(r[0] for r in recorder.records)
+
+
+def test_stops_when_asked_and_goes_on():
+  recorder = Recorder(stop_after=6)
+  with pytest.raises(Stopped, match="after step 6 of 10"):
+    run(recorder)
+  assert recorder.steps() == [4, 6] and recorder.saved[6] is None
+  state, notes = run(recorder, first=6)
+  assert int(state.step) == 10 and [n[0] for n in notes] == [6, 7, 8, 9]
+
+
+@pytest.mark.parametrize("nan_at, saved", [(2, []), (3, []), (5, [4]), (9, [4, 8])])
+def test_a_loss_that_is_not_finite_halts_and_is_never_saved(nan_at, saved):
+  recorder = Recorder()
+  with pytest.raises(UserError, match=f"diverged at step {nan_at + 1}: loss is nan"):
+    run(recorder, nan_at=nan_at)
+  assert recorder.steps() == saved

@@ -1,0 +1,73 @@
+"""The paper's schedule, and what weight decay touches."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from conftest import tiny
+
+from robustjax.training import optimizer
+
+PAPER = {
+  "peak": 1.6,
+  "steps_per_epoch": 313,
+  "warmup_epochs": 5.0,
+  "warmup_from": 0.1,
+  "decay_epochs": (35.0, 70.0, 95.0),
+  "decay_factor": 0.1,
+}
+
+
+@pytest.mark.parametrize(
+  "epoch, rate",
+  [(0, 0.1), (2.5, 0.85), (5, 1.6), (34.9, 1.6), (35.1, 0.16), (69.9, 0.16),
+   (70.1, 0.016), (94.9, 0.016), (95.1, 0.0016), (109, 0.0016)],
+)  # fmt: skip
+def test_the_papers_schedule(epoch, rate):
+  schedule = optimizer.step_schedule(**PAPER)
+  np.testing.assert_allclose(schedule(round(epoch * 313)), rate, rtol=3e-3)
+
+
+def test_warm_up_never_starts_above_the_peak():
+  schedule = optimizer.step_schedule(**PAPER | {"peak": 0.05})
+  assert {round(float(schedule(s)), 6) for s in (0, 500, 1565, 2000)} == {0.05}
+
+
+def test_no_warm_up():
+  schedule = optimizer.step_schedule(**PAPER | {"warmup_epochs": 0})
+  np.testing.assert_allclose(schedule(0), 1.6, rtol=1e-6)
+
+
+def test_decay_touches_kernels_alone():
+  params = tiny().init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))["params"]
+  params = jax.tree.map(jnp.ones_like, params)
+  sgd = optimizer.sgd(lambda _: 1.0, momentum=0.0, nesterov=False, weight_decay=0.25)
+  none = jax.tree.map(jnp.zeros_like, params)
+  updates, _ = sgd.update(none, sgd.init(params), params)
+  leaves = jax.tree_util.tree_leaves_with_path(updates)
+  moved = {path[-1].key for path, x in leaves if jnp.any(x)}
+  still = {path[-1].key for path, x in leaves if not jnp.any(x)}
+  assert moved == {"kernel"} and still == {"scale", "bias"}
+  np.testing.assert_allclose(updates["fc"]["kernel"], -0.25)
+
+
+def test_it_is_nesterov_sgd_on_the_regularised_loss():
+  def loss(p):
+    return jnp.sum((p["kernel"] - 3.0) ** 2)
+
+  def regularised(p):
+    return loss(p) + 0.5 * 0.1 * jnp.sum(p["kernel"] ** 2)
+
+  params = {"kernel": jnp.array([1.0, -2.0])}
+  kwargs = {"momentum": 0.9, "nesterov": True}
+  ours = optimizer.sgd(lambda _: 0.05, weight_decay=0.1, **kwargs)
+  theirs = optax.sgd(0.05, **kwargs)
+  runs = []
+  for tx, objective in ((ours, loss), (theirs, regularised)):
+    p, s = params, tx.init(params)
+    for _ in range(5):
+      updates, s = tx.update(jax.grad(objective)(p), s, p)
+      p = optax.apply_updates(p, updates)
+    runs.append(p["kernel"])
+  np.testing.assert_allclose(*runs, rtol=1e-5)
