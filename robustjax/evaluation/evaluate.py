@@ -1,0 +1,106 @@
+"""An evaluation from the first batch to its rows, resumable at every batch."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from robustjax.evaluation import trajectory
+from robustjax.runtime import log
+from robustjax.runtime.preemption import Stop, Stopped
+
+PROGRESS = "evaluation.progress.json"
+
+
+def evaluate(
+  steps: trajectory.Steps,
+  branches: Mapping[str, Any],
+  batches_from: Callable[[int], Iterator[trajectory.Batch]],
+  *,
+  key: jax.Array,
+  plan: Sequence[trajectory.Trajectory],
+  eps: float,
+  images: int,
+  batch_size: int,
+  identity: Mapping[str, Any],
+  workdir: Path,
+  stop: Stop,
+  shows: bool = True,
+) -> dict[str, Any]:
+  """Counts every image once through every branch, at every reading.
+
+  Args:
+    steps: from `trajectory.make_steps`, mapped over the devices.
+    branches: branch name -> variables of a network with that branch alone.
+    batches_from: k -> the batches from the k-th on, padded and masked.
+    key: of the evaluation.
+    plan: from `trajectory.trajectories`.
+    eps: of 255.
+    images: how many there are in all batches.
+    batch_size: images in a batch, padding included.
+    identity: what the counts depend on beside the code, such as the step. Counts that
+      an interrupted evaluation left are used if theirs is the same.
+    workdir: where the counts so far are kept, in `evaluation.progress.json`.
+    stop: asked between chunks of attack steps.
+    shows: whether this process draws the progress bar and writes files.
+
+  Returns:
+    {"rows": [...], "worst_case": [...]}: see `trajectory.rows`. A worst case counts
+    an image as correct if no reading of the branch broke it.
+
+  Raises:
+    Stopped: `stop` asked for it; whole batches are kept.
+  """
+  path = workdir / PROGRESS
+  done, counts = _resume(path, dict(identity), list(branches))
+  batch_count = -(-images // batch_size)
+  cost = sum(t.readings[-1] for t in plan) * len(branches)
+  bar = log.progress("evaluate", batch_count * cost, done * cost, "attack steps", shows)
+
+  def after_chunk(made: int) -> None:
+    bar.update(made)
+    if stop.requested():
+      bar.close()
+      raise Stopped(f"during the evaluation, after {done} of {batch_count} batches")
+
+  for batch in batches_from(done):
+    for name, variables in branches.items():
+      counts[name].update(
+        trajectory.count_batch(steps, variables, batch, key, plan, after_chunk)
+      )
+    done += 1
+    if shows:
+      saved = {"identity": dict(identity), "batches": done, "counts": counts}
+      log.write_json(path, saved)
+  bar.close()
+  return {
+    "rows": [
+      row
+      for name in branches
+      for row in trajectory.rows(counts[name], images, name, plan, eps)
+    ],
+    "worst_case": [
+      {
+        "branch": name,
+        "images": images,
+        "correct": counts[name]["worst/correct"],
+        "accuracy": counts[name]["worst/correct"] / images,
+      }
+      for name in branches
+    ],
+  }
+
+
+def _resume(
+  path: Path, identity: dict[str, Any], branches: Sequence[str]
+) -> tuple[int, dict[str, Counter[str]]]:
+  fresh = 0, {name: Counter[str]() for name in branches}
+  if not path.exists():
+    return fresh
+  saved = json.loads(path.read_text())
+  if saved["identity"] != json.loads(json.dumps(identity)):
+    return fresh
+  return saved["batches"], {n: Counter(saved["counts"][n]) for n in branches}

@@ -1,0 +1,75 @@
+"""An interrupted evaluation goes on and ends with the same counts."""
+
+from collections import Counter
+
+import pytest
+
+from robustjax.evaluation import evaluate, trajectory
+from robustjax.runtime.preemption import Stopped
+
+PLAN = trajectory.trajectories((2, 4), 4.0, 1.0)
+NAMES = ("correct/0", "target_hits/0", "correct/2", "target_hits/2", "correct/4",
+         "target_hits/4", "worst/correct")  # fmt: skip
+
+
+class StopAt:
+  """Asks to stop at the n-th question."""
+
+  def __init__(self, n):
+    self.left = n
+
+  def requested(self):
+    self.left -= 1
+    return self.left == 0
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+  """Evaluates 5 batches of 4 of 18 images; counts depend on the batch's number."""
+  seen = []
+
+  def count_batch(steps, variables, batch, key, plan, after_chunk):
+    after_chunk(4)
+    seen.append((batch, variables))
+    return {name: i + batch + variables for i, name in enumerate(NAMES)}
+
+  monkeypatch.setattr(trajectory, "count_batch", count_batch)
+
+  def go(stop_at=0, identity=1):
+    seen.clear()
+    found = evaluate.evaluate(
+      None, {"clean": 0, "adv": 1}, lambda k: iter(range(k, 5)), key=None, plan=PLAN,
+      eps=4.0, images=18, batch_size=4, identity={"step": identity},
+      workdir=tmp_path, stop=StopAt(stop_at), shows=True,
+    )  # fmt: skip
+    return found
+
+  go.seen = seen
+  return go
+
+
+def test_all_batches_go_through_all_branches(run):
+  found = run()
+  assert Counter(run.seen) == Counter((b, v) for b in range(5) for v in (0, 1))
+  assert [r["branch"] for r in found["rows"]] == ["clean"] * 3 + ["adv"] * 3
+  assert found["rows"][0]["correct"] == sum(range(5))
+  assert found["rows"][0]["accuracy"] == sum(range(5)) / 18
+  worst = {w["branch"]: w["correct"] for w in found["worst_case"]}
+  assert worst == {"clean": 10 + 5 * 6, "adv": 10 + 5 * 7}
+
+
+@pytest.mark.parametrize("stop_at", [1, 2, 5, 10])
+def test_goes_on_where_it_stopped(run, stop_at):
+  expected = run()
+  with pytest.raises(Stopped, match="of 5 batches"):
+    run(stop_at, identity=2)
+  whole = [b for b, v in run.seen if v == 1]  # both branches are done
+  assert run(identity=2) == expected
+  assert {b for b, _ in run.seen} == set(range(5)) - set(whole)
+
+
+def test_counts_of_another_step_are_not_used(run):
+  with pytest.raises(Stopped):
+    run(8, identity=1)
+  run(identity=2)
+  assert len(run.seen) == 10

@@ -1,0 +1,136 @@
+"""Readings of one trajectory are separate runs; counts are exact."""
+
+from collections import Counter
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import CLASSES, lively, tiny
+
+from robustjax.attacks import pgd
+from robustjax.evaluation import trajectory
+from robustjax.models import norm as norms
+from robustjax.runtime import parallel
+
+EPS, KEY = 16.0, jax.random.key(5)
+PLAN = trajectory.trajectories((5, 10, 20, 60), EPS, 1.0)
+WHOLE, CUT = None, 0
+
+
+@pytest.fixture(scope="module")
+def net():
+  """Variables of a net with one branch, and its logits function."""
+  made = tiny(norms.batch())
+  variables = lively(made.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3))))
+  return variables, made.apply
+
+
+def mapped(apply, devices):
+  mesh = parallel.mesh(jax.devices()[:devices])
+  made = trajectory.make_steps(
+    apply, apply, eps=EPS, num_classes=CLASSES, axis=parallel.AXIS
+  )
+  return mesh, trajectory.Steps(
+    parallel.pmap(made.begin, mesh, (CUT, WHOLE), CUT),
+    parallel.pmap(made.advance, mesh, (WHOLE, CUT, CUT, CUT, WHOLE, WHOLE), CUT),
+    parallel.pmap(made.read, mesh, (WHOLE, CUT, CUT, CUT, CUT), (CUT, WHOLE)),
+  )
+
+
+def padded(batch, first, count, size):
+  """Rows first..first+count of a batch, padded to a size."""
+  rows = np.arange(first, first + size)
+  mask = rows < first + count
+  cut = {k: np.asarray(v)[np.where(mask, rows, 0)] for k, v in batch.items()}
+  return cut | {"mask": mask}
+
+
+def test_step_sizes_cross_the_cube_and_share_trajectories():
+  found = trajectory.trajectories((2000, 10, 20, 100, 500), 16.0, 1.0)
+  assert found == [
+    trajectory.Trajectory(1.6, (10,)),
+    trajectory.Trajectory(1.0, (20, 100, 500, 2000)),
+  ]
+
+
+def test_readings_equal_separate_runs_exactly(batch, net):
+  variables, apply = net
+  mesh, steps = mapped(apply, 2)
+  rows = parallel.shard(padded(batch, 0, 64, 64), mesh)
+  counts = trajectory.count_batch(steps, variables, rows, KEY, PLAN)
+  for t in PLAN:
+    for n in t.readings:
+      alone = [trajectory.Trajectory(t.step_size, (n,))]
+      separate = trajectory.count_batch(steps, variables, rows, KEY, alone)
+      for name in (f"correct/{n}", f"target_hits/{n}"):
+        assert counts[name] == separate[name]
+
+
+def test_iterates_equal_those_of_the_attack_as_one_loop(batch, net):
+  """Bit for bit: the chunks between readings leave no trace."""
+  variables, apply = net
+  mesh, steps = mapped(apply, 1)
+  rows = parallel.shard(padded(batch, 0, 64, 64), mesh)
+  targets, adv = steps.begin(rows, KEY)
+  for chunk in (5, 15, 40):
+    adv = steps.advance(variables, rows, adv, targets, 1.0, chunk)
+  keys = pgd.image_keys(KEY, batch["index"])
+  attack = pgd.PGD(EPS, 1.0, 60)
+  once = jax.jit(lambda x, t, k: attack(lambda x: apply(variables, x), x, t, k))
+  np.testing.assert_array_equal(adv, once(batch["image"], targets, keys))
+
+
+def test_counts_are_those_of_a_plain_computation(batch, net):
+  variables, apply = net
+  mesh, steps = mapped(apply, 1)
+  rows = parallel.shard(padded(batch, 0, 64, 64), mesh)
+  counts = trajectory.count_batch(steps, variables, rows, KEY, PLAN)
+  targets, start = steps.begin(rows, KEY)
+  clean = apply(variables, batch["image"]).argmax(-1)
+  assert counts["correct/0"] == jnp.sum(clean == batch["label"])
+  assert counts["target_hits/0"] == jnp.sum(clean == targets)
+  unbroken = np.ones(64, bool)
+  for t in PLAN:
+    for n in t.readings:
+      adv = steps.advance(variables, rows, start, targets, t.step_size, n)
+      predicted = apply(variables, adv).argmax(-1)
+      assert counts[f"correct/{n}"] == jnp.sum(predicted == batch["label"])
+      assert counts[f"target_hits/{n}"] == jnp.sum(predicted == targets)
+      unbroken &= np.asarray(predicted == batch["label"])
+  assert counts["worst/correct"] == unbroken.sum()
+
+
+@pytest.mark.parametrize("size, devices", [(64, 8), (16, 1), (24, 2), (40, 8)])
+def test_every_image_counts_once_whatever_the_batch_and_the_devices(
+  batch, net, size, devices
+):
+  variables, apply = net
+  mesh, steps = mapped(apply, devices)
+  plan = PLAN[:1]
+  total = Counter()
+  for first in range(0, 61, size):
+    rows = parallel.shard(padded(batch, first, min(size, 61 - first), size), mesh)
+    total.update(trajectory.count_batch(steps, variables, rows, KEY, plan))
+  mesh, steps = mapped(apply, 1)
+  once = parallel.shard(padded(batch, 0, 61, 64), mesh)
+  assert total == trajectory.count_batch(steps, variables, once, KEY, plan)
+  assert 0 < total["correct/0"] <= 61
+
+
+def test_rows_are_in_the_order_of_steps():
+  counts = {
+    f"{k}/{n}": n + 1 for k in ("correct", "target_hits") for n in (0, 5, 10, 20, 60)
+  }
+  rows = trajectory.rows(counts, 100, "adv", PLAN, EPS)
+  assert [(r["attack"], r["steps"], r["step_size"]) for r in rows] == [
+    ("none", 0, 0.0),
+    ("pgd", 5, 3.2),
+    ("pgd", 10, 1.6),
+    ("pgd", 20, 1.0),
+    ("pgd", 60, 1.0),
+  ]
+  assert rows[2] == {
+    "branch": "adv", "attack": "pgd", "steps": 10, "step_size": 1.6, "eps": 16.0,
+    "images": 100, "correct": 11, "accuracy": 0.11, "target_hits": 11,
+  }  # fmt: skip
