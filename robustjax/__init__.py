@@ -1,3 +1,3 @@
-"""Adversarial training on ImageNet, after "Intriguing properties of adversarial training"."""
+"""Adversarial training, after "Intriguing properties of adversarial training"."""
 
 __version__ = "0.1.0"

@@ -1,0 +1,307 @@
+"""From a configuration to the pieces of a run, which know plain values alone.
+
+main puts them together; tests and tools take the same pieces, so what they look at is
+what runs.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import optax
+
+from robustjax.attacks import pgd
+from robustjax.data import pipeline, sources, transforms
+from robustjax.errors import UserError
+from robustjax.evaluation import trajectory
+from robustjax.models import norm as norms
+from robustjax.models import resnet
+from robustjax.runtime import parallel
+from robustjax.training import loop, optimizer, state, step
+
+Config: TypeAlias = ml_collections.ConfigDict
+
+
+def network(
+  config: Config, platform: str, *, attacked: bool = False, plain: bool = False
+) -> resnet.ResNet:
+  """The network of a configuration.
+
+  Args:
+    config: checked.
+    platform: "cpu", "gpu" or "tpu": where it will run.
+    attacked: for use inside an attack's loop, where a CPU computes convolutions in
+      another way.
+    plain: with a single branch, for variables from `norm.branch_of`.
+  """
+  model = config.model
+  if model.norm == "gn":
+    norm = norms.group(model.gn_groups)
+  else:
+    mixture = model.norm == "mbn" and not plain
+    norm = norms.batch(("clean", "adv") if mixture else ("all",))
+  return resnet.make(
+    tuple(model.stages) or model.depth,
+    norm=norm,
+    num_classes=config.data.classes,
+    block=model.block or None,
+    width=model.width,
+    stem=model.stem,
+    dtype=jnp.dtype(model.dtype),
+    method="shifted" if attacked and platform == "cpu" else "lax",
+  )
+
+
+def schedule(config: Config) -> loop.Schedule:
+  """How long the run trains, in steps."""
+  train = config.train
+  per_epoch = pipeline.steps_per_epoch(config.data.train_examples, train.batch_size)
+  running = train.running_statistics_epochs
+  return loop.Schedule(
+    steps=round(train.epochs * per_epoch),
+    steps_per_epoch=per_epoch,
+    batch_size=train.batch_size,
+    save_every=max(1, round(train.save_every_epochs * per_epoch)),
+    log_every=train.log_every_steps,
+    running_from=round((train.epochs - running) * per_epoch) if running else None,
+  )
+
+
+def make_optimizer(config: Config) -> optax.GradientTransformation:
+  """The optimiser, its learning rate scheduled."""
+  values = config.optimizer
+  learning_rate = optimizer.step_schedule(
+    peak=values.lr_per_256 * config.train.batch_size / 256,
+    steps_per_epoch=schedule(config).steps_per_epoch,
+    warmup_epochs=values.warmup_epochs,
+    warmup_from=values.warmup_from,
+    decay_epochs=tuple(values.decay_epochs),
+    decay_factor=values.decay_factor,
+  )
+  return optimizer.sgd(
+    learning_rate,
+    momentum=values.momentum,
+    nesterov=values.nesterov,
+    weight_decay=values.weight_decay,
+  )
+
+
+def initial_state(config: Config, key: jax.Array) -> state.TrainState:
+  """The state before the first step; works under `jax.eval_shape`."""
+  data = config.data
+  shape = (data.image_size, data.image_size, data.channels)
+  init = network(config, "cpu").init
+  return state.create(init, make_optimizer(config), key, shape)
+
+
+def attack_step(config: Config, platform: str) -> step.Step:
+  """The per-device step that makes adversarial images as training does."""
+  values = config.attack
+  attack = pgd.PGD(values.eps, values.step_size, values.steps, values.clean_start)
+  net = network(config, platform, attacked=True)
+  return step.make_attack_step(net.apply, attack, config.data.classes)
+
+
+def train_step(
+  config: Config,
+  platform: str,
+  statistics: str = "batch",
+  axis: str | None = parallel.AXIS,
+) -> step.Step:
+  """The per-device train step, normalising with "batch" or "running" statistics."""
+  strategy = step.Strategy(
+    adv=config.loss.adv,
+    clean_ratio=config.loss.clean_ratio,
+    alp_weight=config.loss.alp_weight,
+    label_smoothing=config.loss.label_smoothing,
+    group=config.model.group,
+    separate=config.model.norm == "mbn",
+    statistics=statistics,
+  )
+  return step.make_train_step(
+    network(config, platform).apply,
+    attack_step(config, platform),
+    strategy,
+    make_optimizer(config),
+    axis,
+  )
+
+
+def train_steps(config: Config, mesh: Any) -> dict[str, step.Step]:
+  """The mapped and compiled train steps that the schedule needs, by statistics."""
+  needed = (
+    ("batch", "running") if config.train.running_statistics_epochs else ("batch",)
+  )
+  platform = mesh.devices.flat[0].platform
+  return {
+    statistics: parallel.pmap(
+      train_step(config, platform, statistics), mesh, donate_argnums=(0,)
+    )
+    for statistics in needed
+  }
+
+
+def eval_step(config: Config, mesh: Any) -> step.Step:
+  """The mapped and compiled validation step."""
+  platform = mesh.devices.flat[0].platform
+  made = step.make_eval_step(
+    network(config, platform).apply, attack_step(config, platform), parallel.AXIS
+  )
+  return parallel.pmap(made, mesh)
+
+
+def evaluation_steps(config: Config, mesh: Any) -> trajectory.Steps:
+  """The mapped and compiled functions of the evaluation."""
+  platform = mesh.devices.flat[0].platform
+
+  def logits(attacked: bool) -> Any:
+    net = network(config, platform, attacked=attacked, plain=True)
+    return lambda variables, images: net.apply(variables, images)
+
+  made = trajectory.make_steps(
+    logits(False),
+    logits(True),
+    eps=config.eval.eps,
+    num_classes=config.data.classes,
+    axis=parallel.AXIS,
+  )
+  whole, cut = None, 0
+  return trajectory.Steps(
+    begin=parallel.pmap(made.begin, mesh, (cut, whole), cut),
+    advance=parallel.pmap(
+      made.advance, mesh, (whole, cut, cut, cut, whole, whole), cut
+    ),
+    read=parallel.pmap(made.read, mesh, (whole, cut, cut, cut, cut), (cut, whole)),
+  )
+
+
+def branches(config: Config, variables: Mapping[str, Any]) -> dict[str, Any]:
+  """Branch name -> variables of the network with that branch alone.
+
+  MBN has "clean" and "adv"; plain BN and GN have one branch, "all".
+  """
+  if config.model.norm != "mbn":
+    return {"all": dict(variables)}
+  return {
+    "clean": norms.branch_of(dict(variables), "clean"),
+    "adv": norms.branch_of(dict(variables), "adv"),
+  }
+
+
+class Data(NamedTuple):
+  """The images of a run."""
+
+  train: sources.Source
+  test: sources.Source
+
+
+def open_data(config: Config) -> Data:
+  """Opens the data set and checks that it is what the configuration expects.
+
+  Raises:
+    UserError: it is missing or another one; one line with what to do.
+  """
+  data = config.data
+  try:
+    train, test = (
+      sources.open_source(
+        data.name, split=split, data_dir=data.data_dir or None, version=data.version
+      )
+      for split in ("train", data.test_split)
+    )
+  except UserError as error:
+    if config.scale != "paper":
+      raise
+    mini = f"python -m robustjax.main --config=experiments/{config.setting}.py:mini"
+    raise UserError(f"{error}. What runs now, on the shipped images: {mini}") from error
+  sources.check(train, examples=data.train_examples, classes=data.classes)
+  sources.check(test, examples=data.test_examples, classes=data.classes)
+  return Data(train, test)
+
+
+def check_devices(config: Config, mesh: Any) -> None:
+  """Refuses batches that the devices cannot share without dropping an image.
+
+  Raises:
+    UserError: one line with the nearest sizes.
+  """
+  parallel.check_divides(
+    config.train.batch_size, mesh, config.model.group, "config.train.batch_size"
+  )
+  parallel.check_divides(config.eval.batch_size, mesh, name="config.eval.batch_size")
+
+
+def train_batches(
+  config: Config, source: sources.Source, mesh: Any, first_step: int
+) -> Iterator[step.Batch]:
+  """The batches of training from a step on, on the devices."""
+  data = config.data
+  local = pipeline.train_batches(
+    source,
+    transforms.by_name(data.transform, train=True, size=data.image_size),
+    seed=config.seed,
+    batch_size=config.train.batch_size,
+    first_step=first_step,
+    last_step=schedule(config).steps,
+    process_index=jax.process_index(),
+    process_count=jax.process_count(),
+    workers=data.workers,
+  )
+  return (parallel.shard(batch, mesh) for batch in local)
+
+
+def test_batches(
+  config: Config, source: sources.Source, mesh: Any, first: int, count: int
+) -> Iterator[step.Batch]:
+  """source[first:first + count] in padded and masked batches, on the devices."""
+  data = config.data
+  local = pipeline.evaluation_batches(
+    source,
+    transforms.by_name(data.transform, train=False, size=data.image_size),
+    first=first,
+    count=count,
+    batch_size=config.eval.batch_size,
+    process_index=jax.process_index(),
+    process_count=jax.process_count(),
+    workers=data.workers,
+  )
+  return (parallel.shard(batch, mesh) for batch in local)
+
+
+def validation(
+  config: Config, source: sources.Source, mesh: Any, key: jax.Array
+) -> Callable[[state.TrainState], dict[str, float]]:
+  """State -> rates over the test split's last images, attacked as in training.
+
+  The final evaluation takes the split's first images, so that at mini scale, where it
+  does not need them all, no image serves both.
+  """
+  counted = eval_step(config, mesh)
+  images = config.train.validation_images
+
+  def validate(now: state.TrainState) -> dict[str, float]:
+    totals: Counter[str] = Counter()
+    for batch in test_batches(config, source, mesh, len(source) - images, images):
+      counts = jax.device_get(counted(now, batch, key))
+      totals.update({name: int(count) for name, count in counts.items()})
+    return {
+      "accuracy_clean": totals["correct_clean"] / totals["images"],
+      "accuracy_adv": totals["correct_adv"] / totals["images"],
+      "target_rate": totals["target_hits"] / totals["images"],
+    }
+
+  return validate
+
+
+def evaluation_identity(config: Config) -> dict[str, Any]:
+  """What the counts of an evaluation depend on, beside the trained weights."""
+  return {
+    "step": schedule(config).steps,
+    "seed": config.seed,
+    "data": f"{config.data.name}:{config.data.version}",
+    "split": config.data.test_split,
+    **config.eval.to_dict(),
+  }

@@ -1,0 +1,122 @@
+"""The two stages of a run, training and evaluation, each going on where it stopped."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+from clu import parameter_overview
+
+from robustjax import assemble
+from robustjax.evaluation import evaluate, trajectory
+from robustjax.runtime import checkpoint, log, parallel
+from robustjax.runtime.preemption import Stop
+from robustjax.training import loop
+from robustjax.training.state import TrainState
+
+# What the run's randomness is for: each purpose has a key of its own.
+_INIT, _TRAIN, _VALIDATION, _EVALUATION = range(4)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """One run: its configuration and what it works on.
+
+  Attributes:
+    config: checked and frozen.
+    workdir: where its files are.
+    data: opened and checked.
+    mesh: the devices.
+    stop: asked in every loop.
+  """
+
+  config: assemble.Config
+  workdir: Path
+  data: assemble.Data
+  mesh: Any
+  stop: Stop
+
+  @property
+  def leads(self) -> bool:
+    """Whether this process writes the files and talks to the person."""
+    return jax.process_index() == 0
+
+  def key(self, purpose: int) -> jax.Array:
+    """The PRNG key of a purpose, from the configuration's seed."""
+    return jax.random.fold_in(jax.random.key(self.config.seed), purpose)
+
+
+def train(run: Run) -> TrainState:
+  """Trains to the schedule's end and returns the state there."""
+  config, mesh = run.config, run.mesh
+  schedule = assemble.schedule(config)
+  initial = jax.jit(lambda key: assemble.initial_state(config, key))
+  state = parallel.replicate(initial(run.key(_INIT)), mesh)
+  checkpoints = checkpoint.Checkpoints(run.workdir / "checkpoints", loop.BEST)
+  if checkpoints.steps():
+    state = checkpoints.restore(state)
+  done = int(state.step)
+  _introduce(run, state, done, schedule.steps)
+  metrics_log = log.MetricsLog(run.workdir, done, writes=run.leads)
+  try:
+    if done < schedule.steps:
+      state = loop.train(
+        state,
+        assemble.train_steps(config, mesh),
+        assemble.train_batches(config, run.data.train, mesh, done),
+        run.key(_TRAIN),
+        schedule,
+        validate=assemble.validation(config, run.data.test, mesh, run.key(_VALIDATION)),
+        checkpoints=checkpoints,
+        metrics_log=metrics_log,
+        stop=run.stop,
+        shows=run.leads,
+      )
+  finally:
+    metrics_log.close()
+    checkpoints.close()
+  return state
+
+
+def evaluation(run: Run, state: TrainState) -> dict[str, Any]:
+  """Counts every test image through every branch at every reading."""
+  config, values = run.config, run.config.eval
+  identity = assemble.evaluation_identity(config)
+
+  def batches_from(done: int) -> Any:
+    first = done * values.batch_size
+    return assemble.test_batches(
+      config, run.data.test, run.mesh, first, values.images - first
+    )
+
+  results = evaluate.evaluate(
+    assemble.evaluation_steps(config, run.mesh),
+    assemble.branches(config, state.variables),
+    batches_from,
+    key=run.key(_EVALUATION),
+    plan=trajectory.trajectories(values.readings, values.eps, values.step_size),
+    eps=values.eps,
+    images=values.images,
+    batch_size=values.batch_size,
+    identity=identity,
+    workdir=run.workdir,
+    stop=run.stop,
+    shows=run.leads,
+  )
+  return {"step": int(state.step), **results, "identity": identity}
+
+
+def _introduce(run: Run, state: TrainState, done: int, steps: int) -> None:
+  config, devices = run.config, run.mesh.devices
+  count = parameter_overview.count_parameters(state.params)
+  log.say(
+    f"{config.setting} at {config.scale} scale: {count:,} parameters on {devices.size}"
+    f" {devices.flat[0].platform} device{'s' if devices.size > 1 else ''}",
+    run.leads,
+  )
+  begins = (
+    f"goes on from step {done} of {steps}" if done else f"has {steps} steps to go"
+  )
+  log.say(
+    f"{run.workdir} {begins}; the first one compiles.", run.leads and done < steps
+  )

@@ -1,0 +1,91 @@
+"""The folder of a run: whose it is, and what is finished in it."""
+
+import fcntl
+import json
+from pathlib import Path
+from typing import Any, TextIO
+
+import ml_collections
+
+from robustjax.errors import UserError
+from robustjax.runtime import log
+
+CONFIG = "config.json"
+EVALUATION = "evaluation.json"
+
+# What may change between two starts of one run: nothing that training depends on.
+FREE = ("data.data_dir", "data.workers", "eval.")
+
+
+def default(config: ml_collections.ConfigDict) -> Path:
+  """runs/<setting>-<scale>."""
+  return Path("runs") / f"{config.setting}-{config.scale}"
+
+
+def check(workdir: Path, config: ml_collections.ConfigDict) -> None:
+  """Refuses a folder that holds a run of another configuration.
+
+  Raises:
+    UserError: one line that names the first difference.
+  """
+  path = workdir / CONFIG
+  if not path.exists():
+    return
+  before, now = _flat(json.loads(path.read_text())), _flat(_plain(config))
+  for name in sorted(before.keys() | now):
+    if before.get(name) != now.get(name) and not name.startswith(FREE):
+      raise UserError(
+        f"{workdir} holds a run with config.{name}={before.get(name)!r}, not"
+        f" {now.get(name)!r}: give this one a --workdir of its own"
+      )
+
+
+def claim(workdir: Path, config: ml_collections.ConfigDict) -> TextIO:
+  """Makes the folder this run's: writes config.json and locks the folder.
+
+  Args:
+    workdir: made if it is missing.
+    config: of the run.
+
+  Returns:
+    The open lock file: the folder is locked until it is closed or the process ends.
+
+  Raises:
+    UserError: another process is at work in the folder.
+  """
+  workdir.mkdir(parents=True, exist_ok=True)
+  lock = (workdir / ".lock").open("w")
+  try:
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError as error:
+    lock.close()
+    raise UserError(
+      f"another process is at work in {workdir}: wait for it, or give this run a"
+      " --workdir of its own"
+    ) from error
+  log.write_json(workdir / CONFIG, _plain(config))
+  return lock
+
+
+def finished_evaluation(workdir: Path, identity: Any) -> dict[str, Any] | None:
+  """The evaluation in the folder, if it is of this `assemble.evaluation_identity`."""
+  path = workdir / EVALUATION
+  if not path.exists():
+    return None
+  evaluation = json.loads(path.read_text())
+  same = evaluation.get("identity") == json.loads(json.dumps(identity))
+  return evaluation if same else None
+
+
+def _plain(config: ml_collections.ConfigDict) -> dict[str, Any]:
+  return json.loads(json.dumps(config.to_dict()))
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+  flat: dict[str, Any] = {}
+  for name, value in tree.items():
+    if isinstance(value, dict):
+      flat |= _flat(value, f"{prefix}{name}.")
+    else:
+      flat[prefix + name] = value
+  return flat

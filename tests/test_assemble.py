@@ -1,0 +1,121 @@
+"""The paper's scale traced abstractly, and pieces that fit together."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from experiments import mbn_alp
+from robustjax import assemble, config
+from robustjax.errors import UserError
+from robustjax.models import norm as norms
+from robustjax.runtime import parallel
+
+
+def count(tree):
+  return sum(x.size for x in jax.tree.leaves(tree))
+
+
+def shapes(c, images):
+  data = c.data
+  size = (images, data.image_size, data.image_size, data.channels)
+  ints = jax.ShapeDtypeStruct((images,), jnp.int32)
+  image = jax.ShapeDtypeStruct(size, jnp.uint8)
+  return {"image": image, "label": ints, "index": ints}
+
+
+@pytest.mark.parametrize("statistics", ["batch", "running"])
+def test_the_papers_step_traces_at_224_pixels(statistics):
+  c = mbn_alp.get_config()
+  key = jax.eval_shape(lambda: jax.random.key(0))
+  state = jax.eval_shape(lambda k: assemble.initial_state(c, k), key)
+  # ResNet-152 with BN has 60,192,808 parameters; MBN adds a scale and a bias for
+  # each of the 75,712 channels that it normalises.
+  assert count(state.params) == 60192808 + 2 * 75712
+  assert count(norms.branch_of(state.params, "adv")) == 60192808
+  step = assemble.train_step(c, "tpu", statistics, axis=None)
+  new, metrics = jax.eval_shape(step, state, shapes(c, c.model.group), key)
+  assert jax.tree.map(jnp.shape, new) == jax.tree.map(jnp.shape, state)
+  assert {"loss", "loss_clean", "loss_adv", "alp", "accuracy_adv"} <= set(metrics)
+
+
+def test_the_papers_schedule():
+  schedule = assemble.schedule(mbn_alp.get_config("star"))
+  assert schedule.steps_per_epoch == 313  # round(1281167 / 4096)
+  assert schedule.steps == 110 * 313
+  assert schedule.statistics(100 * 313 - 1) == "batch"
+  assert schedule.statistics(100 * 313) == "running"
+
+
+def test_cpus_compute_the_attack_in_their_own_way():
+  c = mbn_alp.get_config("mini")
+  assert assemble.network(c, "cpu", attacked=True).method == "shifted"
+  assert assemble.network(c, "cpu").method == "lax"
+  assert assemble.network(c, "tpu", attacked=True).method == "lax"
+
+
+@pytest.mark.parametrize("norm, names", [("mbn", {"clean", "adv"}), ("bn", {"all"})])
+def test_branches_fit_the_network_of_the_evaluation(norm, names):
+  c = config.base("test", "mini")
+  c.model.norm = norm
+  state = jax.eval_shape(lambda k: assemble.initial_state(c, k), jax.random.key(0))
+  found = assemble.branches(c, state.variables)
+  assert set(found) == names
+  plain = assemble.network(c, "cpu", plain=True)
+  for variables in found.values():
+    logits = jax.eval_shape(plain.apply, variables, shapes(c, 4)["image"])
+    assert logits.shape == (4, 10)
+
+
+def test_imagenet_missing_tells_how_to_prepare_it_and_what_runs_now(tmp_path):
+  c = mbn_alp.get_config()
+  c.data.data_dir = str(tmp_path)
+  with pytest.raises(UserError) as caught:
+    assemble.open_data(c)
+  message = str(caught.value)
+  assert "imagenet2012" in message and "tfds build imagenet2012" in message
+  assert message.endswith("--config=experiments/mbn_alp.py:mini")
+  assert "\n" not in message
+
+
+def test_data_is_checked_against_the_configuration():
+  c = mbn_alp.get_config("mini")
+  c.data.train_examples = 60000
+  with pytest.raises(UserError, match="10,?000.*60,?000|60,?000.*10,?000"):
+    assemble.open_data(c)
+
+
+@pytest.mark.parametrize(
+  "name, value", [("train.batch_size", 96), ("eval.batch_size", 100)]
+)
+def test_batches_that_the_devices_do_not_divide_are_refused(name, value):
+  c = mbn_alp.get_config("mini")
+  c.train.batch_size, c.eval.batch_size = 256, 200
+  assemble.check_devices(c, parallel.mesh())
+  section, key = name.split(".")
+  c[section][key] = value
+  with pytest.raises(UserError, match=f"config.{name} of {value} images"):
+    assemble.check_devices(c, parallel.mesh())
+
+
+def test_validation_counts_the_last_images(monkeypatch):
+  c = mbn_alp.get_config("mini")
+  c.train.validation_images = 24
+  c.eval.batch_size = 16
+  c.attack.steps = 1
+  c.model.width = 8
+  mesh = parallel.mesh()
+  seen = []
+  original = assemble.test_batches
+
+  def recorded(*args):
+    for batch in original(*args):
+      seen.extend(int(i) for i in batch["index"])
+      yield batch
+
+  monkeypatch.setattr(assemble, "test_batches", recorded)
+  source = assemble.open_data(c).test
+  state = parallel.replicate(assemble.initial_state(c, jax.random.key(0)), mesh)
+  rates = assemble.validation(c, source, mesh, jax.random.key(0))(state)
+  assert [i for i in seen if i >= 0] == list(range(1976, 2000))
+  assert set(rates) == {"accuracy_clean", "accuracy_adv", "target_rate"}
+  assert all(0 <= rate <= 1 for rate in rates.values())

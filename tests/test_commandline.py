@@ -1,0 +1,63 @@
+"""Each mistake of a person is one line with the remedy."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from robustjax import commandline
+from robustjax.errors import UserError
+
+MINI = "--config=experiments/mbn_alp.py:mini"
+
+
+@pytest.fixture
+def parse(monkeypatch):
+  """Parses words as a new process in the repository's root would."""
+  monkeypatch.chdir(Path(__file__).parents[1])
+
+  def parsed(*words):
+    monkeypatch.setattr(sys, "argv", ["robustjax", *words])
+    return commandline.parse()
+
+  return parsed
+
+
+def test_the_default_workdir_names_setting_and_scale(parse):
+  assert parse(MINI).workdir == Path("runs/mbn_alp-mini")
+
+
+def test_overrides_and_workdir(parse):
+  found = parse(
+    MINI, "--config.attack.eps=8", "--config.eval.readings=(3,5)", "--workdir=x/y"
+  )
+  assert found.config.attack.eps == 8.0 and found.config.eval.readings == (3, 5)
+  assert found.workdir == Path("x/y")
+
+
+def test_the_configuration_is_frozen(parse):
+  with pytest.raises(AttributeError):
+    parse(MINI).config.seed = 3
+
+
+@pytest.mark.parametrize(
+  "words, message",
+  [
+    ([], "no configuration is given: --config=FILE, one of .*experiments/mbn_alp.py"),
+    (["--config=experiments/mbn_apl.py"], "no file .*did you mean experiments/mbn_alp"),
+    (["--config=experiments/mbn_alp.py:minni"], "no variant 'minni'; there is mini"),
+    (
+      [MINI, "--config.train.batchsize=3"],
+      "train.batchsize does not exist.*batch_size",
+    ),
+    ([MINI, "--config.trian.epochs=3"], "trian.epochs does not exist.*train.epochs"),
+    ([MINI, "--config.train.epochs=many"], "train.epochs=many: could not convert"),
+    ([MINI, "--config.model.norm=bm"], "config.model.norm is 'bm'"),
+    ([MINI, "--wrkdir=x"], "wrkdir.*workdir"),
+    ([MINI, "runs/x"], "'runs/x' is not a flag"),
+  ],
+)
+def test_mistakes_are_one_line(parse, words, message):
+  with pytest.raises(UserError, match=message) as caught:
+    parse(*words)
+  assert "\n" not in str(caught.value)

@@ -1,0 +1,194 @@
+"""The main job as a person runs it: to the end, again, and killed in the middle."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TINY = [
+  "--config=experiments/mbn_alp.py:mini,star",
+  "--config.model.width=4",
+  "--config.model.stages=(1,1)",
+  "--config.attack.steps=2",
+  "--config.train.epochs=0.2",  # 31 steps of 64 images
+  "--config.train.save_every_epochs=0.05",
+  "--config.train.log_every_steps=1",
+  "--config.train.running_statistics_epochs=0.05",
+  "--config.train.validation_images=40",
+  "--config.eval.readings=(4,8,20)",
+  "--config.eval.images=77",
+  "--config.eval.batch_size=20",
+]
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+  """Starts the tiny run in a workdir; compilations are shared between the runs."""
+  cache = str(tmp_path_factory.mktemp("cache"))
+  environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": cache}
+  environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+
+  def started(workdir, *words):
+    return subprocess.Popen(
+      [sys.executable, "-m", "robustjax.main", *TINY, f"--workdir={workdir}", *words],
+      cwd=ROOT, env=environment, text=True,
+      stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+  return started
+
+
+@pytest.fixture(scope="module")
+def finished(start, tmp_path_factory):
+  """The workdir of an uninterrupted run and what it printed."""
+  workdir = tmp_path_factory.mktemp("whole")
+  process = start(workdir)
+  out, err = process.communicate(timeout=600)
+  assert process.returncode == 0, err
+  return workdir, out, err
+
+
+def evaluation(workdir):
+  return json.loads((workdir / "evaluation.json").read_text())
+
+
+def saved_digests(workdir, step):
+  files = (workdir / f"checkpoints/{step}").rglob("_CHECKPOINT_METADATA")
+  (metadata,) = (json.loads(f.read_text()) for f in files if "sha256" in f.read_text())
+  return metadata["custom_metadata"]["sha256"]
+
+
+@pytest.mark.slow
+def test_it_leaves_the_files_it_promises(finished):
+  workdir, out, err = finished
+  found = evaluation(workdir)
+  assert found["step"] == 31
+  keys = ("branch", "attack", "steps", "step_size", "eps", "images")
+  rows = [tuple(row[k] for k in keys) for row in found["rows"]]
+  assert rows == [
+    (branch, *row, 77)
+    for branch in ("clean", "adv")
+    for row in (
+      ("none", 0, 0.0, 0.0),
+      ("pgd", 4, 8.0, 32.0),
+      ("pgd", 8, 4.0, 32.0),
+      ("pgd", 20, 2.0, 32.0),
+    )
+  ]
+  for row in found["rows"]:
+    assert row["accuracy"] == row["correct"] / 77 and 0 <= row["target_hits"] <= 77
+  for worst in found["worst_case"]:
+    attacked = (r for r in found["rows"] if r["attack"] == "pgd")
+    counts = [r["correct"] for r in attacked if r["branch"] == worst["branch"]]
+    assert worst["correct"] <= min(counts)
+  records = [
+    json.loads(x) for x in (workdir / "metrics.jsonl").read_text().splitlines()
+  ]
+  steps = [r["step"] for r in records if r["split"] == "train"]
+  assert steps == list(range(1, 32))
+  assert {r["step"] for r in records if r["split"] == "validation"} == {8, 16, 24, 31}
+  assert json.loads((workdir / "config.json").read_text())["attack"]["steps"] == 2
+  assert (workdir / "evaluation.png").stat().st_size > 10000
+  assert "PGD-20" in out and "worst case" in out and "images/s" in err
+
+
+@pytest.mark.slow
+def test_run_again_says_that_it_is_complete(start, finished):
+  workdir, out, _ = finished
+  before = {p: p.stat().st_mtime_ns for p in workdir.rglob("*")}
+  process = start(workdir)
+  again, _ = process.communicate(timeout=120)
+  assert process.returncode == 0 and "This run is complete" in again
+  table = out[out.index("branch ") : out.index("Picture")].strip()
+  assert table in again
+  assert {p: p.stat().st_mtime_ns for p in workdir.rglob("*")} == before
+
+
+def lines(path):
+  return path.read_text().count("\n") if path.exists() else 0
+
+
+def in_training(workdir):
+  return lines(workdir / "metrics.jsonl") >= 12
+
+
+def in_the_running_statistics_phase(workdir):
+  return lines(workdir / "metrics.jsonl") >= 29
+
+
+def in_evaluation(workdir):
+  return (workdir / "evaluation.progress.json").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  "number, status, when",
+  [
+    (signal.SIGKILL, -9, in_training),
+    (signal.SIGTERM, 143, in_training),
+    (signal.SIGTERM, 143, in_the_running_statistics_phase),
+    (signal.SIGKILL, -9, in_evaluation),
+    (signal.SIGTERM, 143, in_evaluation),
+  ],
+)
+def test_stopped_anywhere_and_started_again_it_ends_in_the_same_bytes(
+  start, finished, tmp_path, number, status, when
+):
+  process = start(tmp_path)
+  deadline = time.monotonic() + 300
+  while not when(tmp_path):
+    assert process.poll() is None and time.monotonic() < deadline
+    time.sleep(0.002)
+  process.send_signal(number)
+  _, err = process.communicate(timeout=120)
+  assert process.returncode == status, err
+  assert not (tmp_path / "evaluation.json").exists()
+  if number == signal.SIGTERM:
+    assert "the same command goes on from there" in err and "Traceback" not in err
+  process = start(tmp_path)
+  out, err = process.communicate(timeout=600)
+  assert process.returncode == 0, err
+  whole = finished[0]
+  for name in ("metrics.jsonl", "evaluation.json", "config.json"):
+    assert (tmp_path / name).read_bytes() == (whole / name).read_bytes(), name
+  assert saved_digests(tmp_path, 31) == saved_digests(whole, 31)
+  assert not (tmp_path / "evaluation.progress.json").exists()
+
+
+@pytest.mark.parametrize(
+  "words, message",
+  [
+    (["--config=experiments/mbn_alp.py"], "imagenet2012.*experiments/mbn_alp.py:mini"),
+    (
+      ["--config=experiments/mbn_alp.py:mini", "--config.train.epoch=3"],
+      "train.epochs",
+    ),
+  ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing(tmp_path, words, message):
+  empty = {**os.environ, "TFDS_DATA_DIR": str(tmp_path / "data")}
+  workdir = tmp_path / "run"
+  process = subprocess.run(
+    [sys.executable, "-m", "robustjax.main", *words, f"--workdir={workdir}"],
+    cwd=ROOT, env=empty, text=True, capture_output=True, timeout=120,
+  )  # fmt: skip
+  (line,) = process.stderr.splitlines()
+  assert process.returncode == 2 and line.startswith("error: ")
+  first, *rest = message.split(".*")
+  assert first in line and all(word in line for word in rest)
+  assert not workdir.exists()
+
+
+def test_help_lists_experiments_and_variants():
+  process = subprocess.run(
+    [sys.executable, "-m", "robustjax.main", "--help"],
+    cwd=ROOT, text=True, capture_output=True, timeout=120,
+  )  # fmt: skip
+  assert process.returncode == 0
+  assert "experiments/mbn_alp.py" in process.stdout and "star" in process.stdout

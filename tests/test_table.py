@@ -1,0 +1,35 @@
+"""The table shows every count."""
+
+from robustjax.report import table
+
+EVALUATION = {
+  "step": 5,
+  "rows": [
+    {"branch": "adv", "attack": "none", "steps": 0, "step_size": 0.0, "eps": 0.0,
+     "images": 80, "correct": 60, "accuracy": 0.75, "target_hits": 3},
+    {"branch": "adv", "attack": "pgd", "steps": 10, "step_size": 1.6, "eps": 16.0,
+     "images": 80, "correct": 40, "accuracy": 0.5, "target_hits": 12},
+  ],
+  "worst_case": [{"branch": "adv", "images": 80, "correct": 38, "accuracy": 0.475}],
+}  # fmt: skip
+
+
+def test_every_row_with_its_counts():
+  header, rule, clean, pgd, worst = table.evaluation_table(EVALUATION).splitlines()
+  assert header.split() == ["branch", "attack", "step", "size", "eps", "correct",
+                            "accuracy", "target", "hits"]  # fmt: skip
+  assert set(rule) == {"-", " "}
+  assert clean.split() == [
+    "adv",
+    "none",
+    "(clean)",
+    *["60", "/", "80", "75.0%", "3", "/", "80"],
+  ]
+  assert pgd.split() == [
+    "adv",
+    "PGD-10",
+    "1.6",
+    "16",
+    *["40", "/", "80", "50.0%", "12", "/", "80"],
+  ]
+  assert worst.split() == ["adv", "worst", "case", *["38", "/", "80", "47.5%"]]
