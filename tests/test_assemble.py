@@ -23,6 +23,7 @@ def shapes(c, images):
   return {"image": image, "label": ints, "index": ints}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("statistics", ["batch", "running"])
 def test_the_papers_step_traces_at_224_pixels(statistics):
   c = mbn_alp.get_config()

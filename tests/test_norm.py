@@ -122,3 +122,13 @@ def test_statistics_are_float32_under_bfloat16():
   y, new = layer(IMAGES.astype(jnp.bfloat16), statistics="batch", dtype=jnp.bfloat16)
   assert y.dtype == jnp.bfloat16
   assert {x.dtype for x in jax.tree.leaves(new)} == {jnp.dtype("float32")}
+
+
+def test_group_norm_normalises_each_group_of_channels():
+  x = jax.random.normal(jax.random.key(0), (2, 4, 4, 6)) * 3 + 1
+  made = norms.group(2)()
+  found = made.apply(made.init(jax.random.key(0), x), x)
+  halves = np.asarray(x).reshape(2, 16, 2, 3)
+  mean, var = halves.mean((1, 3), keepdims=True), halves.var((1, 3), keepdims=True)
+  expected = ((halves - mean) / np.sqrt(var + 1e-5)).reshape(x.shape)
+  np.testing.assert_allclose(found, expected, atol=1e-4)

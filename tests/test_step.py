@@ -48,6 +48,7 @@ def assert_same(one, other, tolerance):
   )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "norm, strategy",
   [

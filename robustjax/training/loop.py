@@ -136,7 +136,7 @@ class _Report:
       now = time.perf_counter()
       speed = self.since * self.schedule.batch_size / (now - self.clock)
       self.clock, self.since = now, 0
-      self.bar.set_postfix_str(_short(values))
+      self.bar.set_postfix_str(_short(values), refresh=False)
       self.write(step, "train", values, speed)
 
   def write(
