@@ -205,29 +205,35 @@ def open_data(config: Config) -> Data:
     UserError: it is missing or another one; one line with what to do.
   """
   data = config.data
-  try:
-    train, test = (
-      sources.open_source(
-        data.name, split=split, data_dir=data.data_dir or None, version=data.version
-      )
-      for split in ("train", data.test_split)
+  train, test = (
+    sources.open_source(
+      data.name, split=split, data_dir=data.data_dir or None, version=data.version
     )
-  except UserError as error:
-    if config.scale != "paper":
-      raise
-    mini = f"python -m robustjax.main --config=experiments/{config.setting}.py:mini"
-    raise UserError(f"{error}. What runs now, on the shipped images: {mini}") from error
+    for split in ("train", data.test_split)
+  )
+  side = None if data.transform == "imagenet" else data.image_size
+  for found, wanted in zip(train.image_shape, (side, side, data.channels), strict=True):
+    if None not in (found, wanted) and found != wanted:
+      raise UserError(
+        f"data set {data.name!r} has images of {train.image_shape}, not of"
+        f" {data.image_size} x {data.image_size} x {data.channels}: mend"
+        " config.data.image_size and config.data.channels"
+      )
   sources.check(train, examples=data.train_examples, classes=data.classes)
   sources.check(test, examples=data.test_examples, classes=data.classes)
   return Data(train, test)
 
 
-def check_devices(config: Config, mesh: Any) -> None:
-  """Refuses batches that the devices cannot share without dropping an image.
+def check(config: Config, mesh: Any) -> None:
+  """Refuses networks that do not exist and batches that the devices cannot share.
 
   Raises:
-    UserError: one line with the nearest sizes.
+    UserError: one line with what does exist, or the nearest sizes.
   """
+  try:
+    network(config, "cpu")
+  except ValueError as error:
+    raise UserError(f"config.model: {error}") from error
   parallel.check_divides(
     config.train.batch_size, mesh, config.model.group, "config.train.batch_size"
   )

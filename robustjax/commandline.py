@@ -47,22 +47,37 @@ def parse() -> Arguments:
     rest = values(argv)[1:]
   except flags.Error as error:
     raise UserError(_one_line(error)) from error
-  except (AttributeError, KeyError) as error:  # how config_flags says "no such name"
-    raise UserError(_unknown_name(argv)) from error
+  except UserError:
+    raise
+  except Exception as error:  # what an experiment file, or config_flags, may raise
+    raise UserError(_unknown_name(argv) or _not_loaded(argv, error)) from error
   if rest:
     raise UserError(f"{rest[0]!r} is not a flag: write --config=FILE --workdir=DIR")
   flags.FLAGS.mark_as_parsed()  # Grain's workers ask for it
+  if not isinstance(values.config, ml_collections.ConfigDict):
+    raise UserError(f"get_config() returns {values.config!r}, not a configuration")
   configs.check(values.config)
   config = ml_collections.FrozenConfigDict(values.config)
   return Arguments(config, Path(values.workdir or workdirs.default(config)))
+
+
+def at_mini_scale() -> str:
+  """This command at mini scale, for a machine without the paper's data."""
+  file = [value for name, value in _flags(sys.argv) if name == "config"][-1]
+  path, _, words = file.partition(":")
+  variants = ",".join([*filter(None, words.split(",")), "mini"])
+  return f"python -m robustjax.main --config={path}:{variants}"
 
 
 def usage() -> str:
   """What --help prints."""
   files = "\n".join(f"  {path}" for path in _experiments())
   return (
-    "python -m robustjax.main --config=FILE[:VARIANTS] [--workdir=DIR]"
-    " [--config.section.name=value ...]\n\n"
+    "python -m robustjax.main --config=FILE[:VARIANTS] [--workdir=DIR]\n"
+    "                         [--config.section.name=value ...]\n\n"
+    "Trains and evaluates, or goes on with what was begun in DIR, which is\n"
+    "runs/<setting>-<scale> by default. robustjax/config.py lists every value.\n"
+    "Exit status: 0 complete, 2 a mistake, 143 stopped by a signal.\n\n"
     f"FILE is an experiment:\n{files}\n\nVARIANTS, with commas between them:\n"
     + "\n".join(f"  {name}: {what}" for name, what in configs.VARIANTS.items())
   )
@@ -98,8 +113,13 @@ def _unknown_name(argv: Sequence[str]) -> str:
   for name, _ in _flags(argv):
     short = name.removeprefix("config.")
     if name.startswith("config.") and short not in configs.DEFAULTS:
-      return f"{name} does not exist{configs.nearest(short, configs.DEFAULTS)}"
-  return "a --config.section.name does not exist"
+      return f"--{name} does not exist{configs.nearest(short, configs.DEFAULTS)}"
+  return ""
+
+
+def _not_loaded(argv: Sequence[str], error: Exception) -> str:
+  file = [value for name, value in _flags(argv) if name == "config"][-1]
+  return f"{file} cannot be loaded: {type(error).__name__}: {_one_line(error)}"
 
 
 def _one_line(error: Exception) -> str:

@@ -7,6 +7,8 @@ A source is a section of the paper ("Intriguing properties of adversarial traini
 """
 
 import difflib
+import math
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -42,7 +44,9 @@ DEFAULTS: Mapping[str, Default] = {
   "data.transform": Default("imagenet", "", "FD"),
   "data.workers": Default(16, "processes", "ours"),
   # The network.
-  "model.depth": Default(152, "layers", "paper section 3: 'ResNet-152'"),
+  "model.depth": Default(
+    152, "layers", "paper section 3: 'ResNet-152'; the blocks beyond 200: guess"
+  ),
   "model.stages": Default((), "blocks a stage, instead of depth", "ours"),
   "model.block": Default("", "by depth if empty", "ours"),
   "model.width": Default(64, "channels", "FD"),
@@ -50,7 +54,7 @@ DEFAULTS: Mapping[str, Default] = {
   "model.norm": Default("bn", "bn, mbn or gn", "paper section 4"),
   "model.group": Default(32, "images", "FD: 32 images a GPU share BN statistics"),
   "model.gn_groups": Default(32, "groups of channels", "guess: Wu & He 2018"),
-  "model.dtype": Default("bfloat16", "", "ours"),
+  "model.dtype": Default("bfloat16", "", "guess: FD trains in float32"),
   # The attack of training (section 3).
   "attack.eps": Default(16.0, "of 255", "paper section 3: 'eps=16'"),
   "attack.step_size": Default(1.0, "of 255", "paper section 3: 'step size alpha=1'"),
@@ -61,7 +65,9 @@ DEFAULTS: Mapping[str, Default] = {
   # What a batch mixes (section 4.1).
   "loss.adv": Default(True, "", "paper section 4.1: '100% adv'"),
   "loss.clean_ratio": Default(0.0, "clean images an adversarial one", "paper 4.1"),
-  "loss.alp_weight": Default(0.0, "", "paper section 4.1"),
+  "loss.alp_weight": Default(
+    0.0, "", "paper section 4.1; its value where it is not 0: guess"
+  ),
   "loss.label_smoothing": Default(0.1, "", "FD"),
   # The schedule.
   "train.batch_size": Default(4096, "images", "paper appendix B.3"),
@@ -93,7 +99,7 @@ DEFAULTS: Mapping[str, Default] = {
 
 # The small scale: the shipped images, minutes on a laptop. All of it is ours. As in the
 # paper, an evaluation step is eps / 16. Without augmentation, because 8 epochs are too
-# few to overfit: 79 % against PGD-100 where shifts and flips reached 73 %.
+# few to overfit (benchmarks/README.md).
 MINI: Mapping[str, Any] = {
   "scale": "mini",
   "data.name": "fashion_mnist_mini",
@@ -136,15 +142,45 @@ VARIANTS = {
 }
 
 
+_CHOICES: Mapping[str, tuple[Any, ...]] = {
+  "data.channels": (1, 3),
+  "data.transform": ("imagenet", "small", "none"),
+  "model.block": ("", "basic", "bottleneck"),
+  "model.dtype": ("float32", "bfloat16"),
+  "model.norm": ("bn", "mbn", "gn"),
+  "model.stem": ("imagenet", "small", "small_stride2"),
+}
+_BOUNDS: Mapping[str, tuple[Any, Any]] = {
+  "seed": (0, 2**32 - 1),
+  "attack.clean_start": (0.0, 1.0),
+  "attack.eps": (0.0, 255.0),
+  "eval.eps": (0.0, 255.0),
+  "loss.clean_ratio": (0.0, 1.0),
+  "loss.label_smoothing": (0.0, 1.0),
+  "optimizer.decay_factor": (0.0, 1.0),
+  "optimizer.momentum": (0.0, 1.0),
+}
+_NOT_BELOW_ZERO = (
+  "data.workers",
+  "loss.alp_weight",
+  "model.depth",
+  "optimizer.warmup_epochs",
+  "optimizer.warmup_from",
+  "optimizer.weight_decay",
+)
 _ABOVE_ZERO = (
   "attack.step_size",
   "attack.steps",
+  "data.classes",
   "data.image_size",
+  "data.test_examples",
+  "data.train_examples",
   "eval.batch_size",
   "eval.step_size",
   "model.gn_groups",
   "model.group",
   "model.width",
+  "optimizer.lr_per_256",
   "train.batch_size",
   "train.epochs",
   "train.log_every_steps",
@@ -202,7 +238,29 @@ def flatten(config: ml_collections.ConfigDict) -> dict[str, Any]:
 def nearest(name: str, names: Any) -> str:
   """A hint naming the most similar of some names, or nothing."""
   close = difflib.get_close_matches(name, list(names), 1, 0.4)
-  return f"; did you mean {close[0]}?" if close else ""
+  return f"; did you mean --config.{close[0]}?" if close else ""
+
+
+def guesses(config: ml_collections.ConfigDict) -> list[str]:
+  """The values that are guesses and that this configuration depends on.
+
+  Returns:
+    "name=value" for each: neither the paper nor FD says it, and results may depend on
+    it.
+  """
+  flat = flatten(config)
+  matters = {
+    "loss.alp_weight": flat["loss.alp_weight"] > 0,
+    "model.depth": flat["model.depth"] > 200,
+    "model.dtype": flat["model.dtype"] != "float32",
+    "model.gn_groups": flat["model.norm"] == "gn",
+    "train.running_statistics_epochs": flat["train.running_statistics_epochs"] > 0,
+  }
+  return [
+    f"{name}={flat[name]}"
+    for name, default in DEFAULTS.items()
+    if "guess" in default.source and matters[name]
+  ]
 
 
 def check(config: ml_collections.ConfigDict) -> None:
@@ -215,42 +273,84 @@ def check(config: ml_collections.ConfigDict) -> None:
   for name in flat:
     if name not in DEFAULTS:
       raise UserError(f"config.{name} does not exist{nearest(name, DEFAULTS)}")
-  rules = {
-    "data.transform": (("imagenet", "small", "none"), None),
-    "model.norm": (("bn", "mbn", "gn"), None),
-    "model.block": (("", "basic", "bottleneck"), None),
-    "model.stem": (("imagenet", "small", "small_stride2"), None),
-    "model.dtype": (("float32", "bfloat16"), None),
-    "loss.clean_ratio": (None, (0.0, 1.0)),
-    "loss.label_smoothing": (None, (0.0, 1.0)),
-    "attack.clean_start": (None, (0.0, 1.0)),
-    "attack.eps": (None, (0.0, 255.0)),
-    "eval.eps": (None, (0.0, 255.0)),
-    "train.running_statistics_epochs": (None, (0.0, flat["train.epochs"])),
-    "train.validation_images": (None, (1, flat["data.test_examples"])),
-    "eval.images": (None, (1, flat["data.test_examples"])),
-  }
-  for name, (choices, bounds) in rules.items():
+  _check_kinds(flat)
+  _check_ranges(flat)
+  _check_combinations(flat)
+
+
+def _check_kinds(flat: Mapping[str, Any]) -> None:
+  for name, value in flat.items():
+    if isinstance(value, float) and not math.isfinite(value):
+      raise UserError(f"config.{name} is {value}; it must be a finite number")
+  for name, kinds, least in (
+    ("eval.readings", int, 1),
+    ("model.stages", int, 1),
+    ("optimizer.decay_epochs", (int, float), 0),
+  ):
     value = flat[name]
-    if choices and value not in choices:
+    right = isinstance(value, tuple | list) and all(
+      isinstance(x, kinds) and not isinstance(x, bool) and x >= least for x in value
+    )
+    if not right:
+      what = "whole numbers" if kinds is int else "numbers"
+      raise UserError(f"config.{name} is {value!r}; it may be {what} from {least} up")
+
+
+def _check_ranges(flat: Mapping[str, Any]) -> None:
+  for name, choices in _CHOICES.items():
+    if flat[name] not in choices:
       have = ", ".join(repr(c) for c in choices)
-      raise UserError(f"config.{name} is {value!r}; it may be {have}")
-    if bounds and not bounds[0] <= value <= bounds[1]:
-      raise UserError(f"config.{name} is {value}; it may be {bounds[0]} to {bounds[1]}")
+      raise UserError(f"config.{name} is {flat[name]!r}; it may be {have}")
+  bounds = {
+    **_BOUNDS,
+    "train.running_statistics_epochs": (0.0, flat["train.epochs"]),
+    "train.validation_images": (1, flat["data.test_examples"]),
+    "eval.images": (1, flat["data.test_examples"]),
+  }
+  for name, (low, high) in bounds.items():
+    if not low <= flat[name] <= high:
+      raise UserError(f"config.{name} is {flat[name]}; it may be {low} to {high}")
   for name in _ABOVE_ZERO:
     if flat[name] <= 0:
       raise UserError(f"config.{name} is {flat[name]}; it must be above 0")
-  if flat["model.norm"] == "gn" and flat["model.width"] % flat["model.gn_groups"]:
-    raise UserError(
-      f"config.model.gn_groups is {flat['model.gn_groups']}; it must divide"
-      f" config.model.width, {flat['model.width']}"
+  for name in _NOT_BELOW_ZERO:
+    if flat[name] < 0:
+      raise UserError(f"config.{name} is {flat[name]}; it must be 0 or above")
+
+
+def _check_combinations(flat: Mapping[str, Any]) -> None:
+  ratio, adv, norm = flat["loss.clean_ratio"], flat["loss.adv"], flat["model.norm"]
+  kept = round(flat["model.group"] * ratio)
+  steps = max(1, round(flat["data.train_examples"] / flat["train.batch_size"]))
+  wrong = {
+    "config.eval.readings must hold numbers of steps": not flat["eval.readings"],
+    f"config.setting is {flat['setting']!r}; it names a folder, so it may hold letters,"
+    " digits, _ and -": not re.fullmatch(r"[\w-]+", flat["setting"]),
+    "config.model.depth and config.model.stages are both set, and are two ways to say"
+    " the same: set depth to 0 or stages to ()": flat["model.depth"]
+    and flat["model.stages"],
+    f"config.model.gn_groups is {flat['model.gn_groups']}; it must divide"
+    f" config.model.width, {flat['model.width']}": norm == "gn"
+    and flat["model.width"] % flat["model.gn_groups"],
+    "config.data.transform='imagenet' needs config.data.channels=3": flat[
+      "data.transform"
+    ]
+    == "imagenet"
+    and flat["data.channels"] != 3,
+    "config.loss has neither adversarial nor clean images to train on": not adv
+    and not ratio,
+    f"config.loss.clean_ratio is {ratio}; a group of {flat['model.group']} images keeps"
+    " none of its clean ones: set it to 0 or higher": adv and ratio and not kept,
+    "config.loss.alp_weight pairs adversarial images with clean ones: it needs loss.adv"
+    " and a loss.clean_ratio above 0": flat["loss.alp_weight"] and not (adv and ratio),
+    "config.model.norm is 'mbn', whose clean or adv branch would never be trained here:"
+    " set it to 'bn', or loss.adv with a loss.clean_ratio above 0": norm == "mbn"
+    and not (adv and ratio),
+    f"config.train.epochs is {flat['train.epochs']}, less than one step": round(
+      flat["train.epochs"] * steps
     )
-  if not flat["eval.readings"] or min(flat["eval.readings"]) < 1:
-    raise UserError("config.eval.readings must hold numbers of steps of at least 1")
-  if not flat["loss.adv"] and flat["loss.clean_ratio"] <= 0:
-    raise UserError("config.loss has neither adversarial nor clean images to train on")
-  if flat["loss.alp_weight"] and not (flat["loss.adv"] and flat["loss.clean_ratio"]):
-    raise UserError(
-      "config.loss.alp_weight pairs adversarial images with clean ones: it needs"
-      " loss.adv and a loss.clean_ratio above 0"
-    )
+    < 1,
+  }
+  for message, is_wrong in wrong.items():
+    if is_wrong:
+      raise UserError(message)

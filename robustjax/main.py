@@ -5,6 +5,10 @@ python -m robustjax.main --config=experiments/mbn_alp.py:mini --workdir=runs/min
 
 import sys
 from pathlib import Path
+from typing import Any
+
+import jax
+from absl import logging
 
 from robustjax import assemble, commandline, stages
 from robustjax import workdir as workdirs
@@ -22,6 +26,7 @@ def main() -> int:
   if {"--help", "-h"} & set(sys.argv):
     print(commandline.usage())
     return 0
+  logging.set_verbosity(logging.FATAL)  # libraries' chatter; what matters is raised
   try:
     run(*commandline.parse())
   except UserError as error:
@@ -37,21 +42,39 @@ def run(config: assemble.Config, workdir: Path) -> None:
   """Everything between a configuration and the files in a workdir."""
   workdirs.check(workdir, config)
   identity = assemble.evaluation_identity(config)
-  if evaluation := workdirs.finished_evaluation(workdir, identity):
-    log.say(f"This run is complete: {workdir}\n\n{table.evaluation_table(evaluation)}")
-    return
-  data = assemble.open_data(config)
+  evaluation = workdirs.finished_evaluation(workdir, identity)
+  if evaluation:
+    log.say(f"This run is complete: {workdir}")
+  else:
+    evaluation = work(config, workdir)
+  if jax.process_index() == 0:
+    (workdir / evaluate.PROGRESS).unlink(missing_ok=True)
+    picture = workdir / figures.EVALUATION
+    if not picture.exists():
+      figures.evaluation_figure(workdir)
+    log.say(f"\n{table.evaluation_table(evaluation)}\n\nPicture: {picture}")
+
+
+def work(config: assemble.Config, workdir: Path) -> dict[str, Any]:
+  """Trains and evaluates what is left to do; writes and returns the evaluation."""
+  stop = Stop().listen()
   mesh = parallel.mesh()
-  assemble.check_devices(config, mesh)
-  this = stages.Run(config, workdir, data, mesh, Stop().listen())
+  assemble.check(config, mesh)
+  try:
+    data = assemble.open_data(config)
+  except UserError as error:
+    if config.scale != "paper":
+      raise
+    now = f"what runs now, on the shipped images: {commandline.at_mini_scale()}"
+    raise UserError(f"{error}; {now}") from error
+  this = stages.Run(config, workdir, data, mesh, stop)
   lock = workdirs.claim(workdir, config) if this.leads else None
   evaluation = stages.evaluation(this, stages.train(this))
   if lock:
+    (workdir / figures.EVALUATION).unlink(missing_ok=True)  # of an earlier evaluation
     log.write_json(workdir / workdirs.EVALUATION, evaluation)
-    (workdir / evaluate.PROGRESS).unlink(missing_ok=True)
-    picture = figures.evaluation_figure(workdir)
-    log.say(f"\n{table.evaluation_table(evaluation)}\n\nPicture: {picture}")
     lock.close()
+  return evaluation
 
 
 if __name__ == "__main__":

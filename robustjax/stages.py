@@ -8,6 +8,8 @@ import jax
 from clu import parameter_overview
 
 from robustjax import assemble
+from robustjax import config as configs
+from robustjax import workdir as workdirs
 from robustjax.evaluation import evaluate, trajectory
 from robustjax.runtime import checkpoint, log, parallel
 from robustjax.runtime.preemption import Stop
@@ -50,11 +52,13 @@ def train(run: Run) -> TrainState:
   """Trains to the schedule's end and returns the state there."""
   config, mesh = run.config, run.mesh
   schedule = assemble.schedule(config)
+  checkpoints = checkpoint.Checkpoints(run.workdir / workdirs.CHECKPOINTS, loop.BEST)
   initial = jax.jit(lambda key: assemble.initial_state(config, key))
-  state = parallel.replicate(initial(run.key(_INIT)), mesh)
-  checkpoints = checkpoint.Checkpoints(run.workdir / "checkpoints", loop.BEST)
   if checkpoints.steps():
-    state = checkpoints.restore(state)
+    shapes = jax.eval_shape(initial, run.key(_INIT))
+    state = checkpoints.restore(parallel.abstract_replicas(shapes, mesh))
+  else:
+    state = parallel.replicate(initial(run.key(_INIT)), mesh)
   done = int(state.step)
   _introduce(run, state, done, schedule.steps)
   metrics_log = log.MetricsLog(run.workdir, done, writes=run.leads)
@@ -103,7 +107,8 @@ def evaluation(run: Run, state: TrainState) -> dict[str, Any]:
     stop=run.stop,
     shows=run.leads,
   )
-  return {"step": int(state.step), **results, "identity": identity}
+  guesses = configs.guesses(config)
+  return {"step": int(state.step), **results, "guesses": guesses, "identity": identity}
 
 
 def _introduce(run: Run, state: TrainState, done: int, steps: int) -> None:
@@ -114,6 +119,9 @@ def _introduce(run: Run, state: TrainState, done: int, steps: int) -> None:
     f" {devices.flat[0].platform} device{'s' if devices.size > 1 else ''}",
     run.leads,
   )
+  if guesses := configs.guesses(config):
+    guessed = "Guesses, which neither the paper nor its training pipeline settles"
+    log.say(f"{guessed}: {', '.join(guesses)}", run.leads)
   begins = (
     f"goes on from step {done} of {steps}" if done else f"has {steps} steps to go"
   )

@@ -12,6 +12,7 @@ from robustjax.runtime import log
 
 CONFIG = "config.json"
 EVALUATION = "evaluation.json"
+CHECKPOINTS = "checkpoints"
 
 # What may change between two starts of one run: nothing that training depends on.
 FREE = ("data.data_dir", "data.workers", "eval.")
@@ -29,9 +30,10 @@ def check(workdir: Path, config: ml_collections.ConfigDict) -> None:
     UserError: one line that names the first difference.
   """
   path = workdir / CONFIG
-  if not path.exists():
+  saved = any(p.name.isdigit() for p in workdir.glob(f"{CHECKPOINTS}/*"))
+  if not (saved and path.exists()):  # what never saved a step has nothing to lose
     return
-  before, now = _flat(json.loads(path.read_text())), _flat(_plain(config))
+  before, now = _flat(log.read_json(path)), _flat(_plain(config))
   for name in sorted(before.keys() | now):
     if before.get(name) != now.get(name) and not name.startswith(FREE):
       raise UserError(
@@ -51,10 +53,15 @@ def claim(workdir: Path, config: ml_collections.ConfigDict) -> TextIO:
     The open lock file: the folder is locked until it is closed or the process ends.
 
   Raises:
-    UserError: another process is at work in the folder.
+    UserError: the folder cannot be written, or another process is at work in it.
   """
-  workdir.mkdir(parents=True, exist_ok=True)
-  lock = (workdir / ".lock").open("w")
+  try:
+    workdir.mkdir(parents=True, exist_ok=True)
+    lock = (workdir / ".lock").open("w")
+  except OSError as error:
+    raise UserError(
+      f"{workdir} cannot be written to ({error.strerror}): name another --workdir"
+    ) from error
   try:
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
   except BlockingIOError as error:
@@ -68,13 +75,17 @@ def claim(workdir: Path, config: ml_collections.ConfigDict) -> TextIO:
 
 
 def finished_evaluation(workdir: Path, identity: Any) -> dict[str, Any] | None:
-  """The evaluation in the folder, if it is of this `assemble.evaluation_identity`."""
+  """The evaluation in the folder, if there is one.
+
+  Raises:
+    UserError: it is of another `assemble.evaluation_identity`, or damaged.
+  """
   path = workdir / EVALUATION
   if not path.exists():
     return None
-  evaluation = json.loads(path.read_text())
-  same = evaluation.get("identity") == json.loads(json.dumps(identity))
-  return evaluation if same else None
+  evaluation = log.read_json(path)
+  log.same_identity(path, evaluation.get("identity"), identity)
+  return evaluation
 
 
 def _plain(config: ml_collections.ConfigDict) -> dict[str, Any]:

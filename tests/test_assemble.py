@@ -6,9 +6,11 @@ import pytest
 
 from experiments import mbn_alp
 from robustjax import assemble, config
+from robustjax.attacks import pgd
 from robustjax.errors import UserError
 from robustjax.models import norm as norms
 from robustjax.runtime import parallel
+from robustjax.training import step
 
 
 def count(tree):
@@ -33,8 +35,8 @@ def test_the_papers_step_traces_at_224_pixels(statistics):
   # each of the 75,712 channels that it normalises.
   assert count(state.params) == 60192808 + 2 * 75712
   assert count(norms.branch_of(state.params, "adv")) == 60192808
-  step = assemble.train_step(c, "tpu", statistics, axis=None)
-  new, metrics = jax.eval_shape(step, state, shapes(c, c.model.group), key)
+  train_step = assemble.train_step(c, "tpu", statistics, axis=None)
+  new, metrics = jax.eval_shape(train_step, state, shapes(c, c.model.group), key)
   assert jax.tree.map(jnp.shape, new) == jax.tree.map(jnp.shape, state)
   assert {"loss", "loss_clean", "loss_adv", "alp", "accuracy_adv"} <= set(metrics)
 
@@ -67,14 +69,13 @@ def test_branches_fit_the_network_of_the_evaluation(norm, names):
     assert logits.shape == (4, 10)
 
 
-def test_imagenet_missing_tells_how_to_prepare_it_and_what_runs_now(tmp_path):
+def test_imagenet_missing_tells_how_to_prepare_it(tmp_path):
   c = mbn_alp.get_config()
   c.data.data_dir = str(tmp_path)
   with pytest.raises(UserError) as caught:
     assemble.open_data(c)
   message = str(caught.value)
   assert "imagenet2012" in message and "tfds build imagenet2012" in message
-  assert message.endswith("--config=experiments/mbn_alp.py:mini")
   assert "\n" not in message
 
 
@@ -91,11 +92,11 @@ def test_data_is_checked_against_the_configuration():
 def test_batches_that_the_devices_do_not_divide_are_refused(name, value):
   c = mbn_alp.get_config("mini")
   c.train.batch_size, c.eval.batch_size = 256, 200
-  assemble.check_devices(c, parallel.mesh())
+  assemble.check(c, parallel.mesh())
   section, key = name.split(".")
   c[section][key] = value
   with pytest.raises(UserError, match=f"config.{name} of {value} images"):
-    assemble.check_devices(c, parallel.mesh())
+    assemble.check(c, parallel.mesh())
 
 
 def test_validation_counts_the_last_images(monkeypatch):
@@ -120,3 +121,62 @@ def test_validation_counts_the_last_images(monkeypatch):
   assert [i for i in seen if i >= 0] == list(range(1976, 2000))
   assert set(rates) == {"accuracy_clean", "accuracy_adv", "target_rate"}
   assert all(0 <= rate <= 1 for rate in rates.values())
+
+
+def test_a_depth_that_does_not_exist_is_refused():
+  c = mbn_alp.get_config("mini")
+  c.train.batch_size, c.model.stages, c.model.depth = 256, (), 151
+  with pytest.raises(UserError, match="config.model: no ResNet-151"):
+    assemble.check(c, parallel.mesh())
+
+
+def test_images_of_another_size_are_refused():
+  c = mbn_alp.get_config("mini")
+  c.data.image_size = 32
+  with pytest.raises(UserError, match="has images of .*28.*not of 32 x 32 x 1"):
+    assemble.open_data(c)
+
+
+def test_the_papers_values_reach_the_pieces(monkeypatch):
+  """From the configuration to what the pieces are made with."""
+  made = {}
+  c = mbn_alp.get_config()
+  for module, name in (
+    (assemble.step, "make_attack_step"),
+    (assemble.step, "make_train_step"),
+    (assemble.optimizer, "step_schedule"),
+    (assemble.optimizer, "sgd"),
+    (assemble.trajectory, "make_steps"),
+  ):
+    original = getattr(module, name)
+
+    def spy(*args, original=original, name=name, **kwargs):
+      made[name] = (args, kwargs)
+      return original(*args, **kwargs)
+
+    monkeypatch.setattr(module, name, spy)
+  assemble.train_step(c, "tpu", axis=None)
+  assemble.evaluation_steps(c, parallel.mesh())
+  _, attack, classes = made["make_attack_step"][0]
+  assert attack == pgd.PGD(16.0, 1.0, 30, clean_start=0.2) and classes == 1000
+  strategy = made["make_train_step"][0][2]
+  assert strategy == step.Strategy(
+    adv=True, clean_ratio=1.0, alp_weight=0.5, label_smoothing=0.1, group=32,
+    separate=True, statistics="batch",
+  )  # fmt: skip
+  assert made["step_schedule"][1] == {
+    "peak": 1.6, "steps_per_epoch": 313, "warmup_epochs": 5.0, "warmup_from": 0.1,
+    "decay_epochs": (35.0, 70.0, 95.0), "decay_factor": 0.1,
+  }  # fmt: skip
+  assert made["sgd"][1] == {"momentum": 0.9, "nesterov": True, "weight_decay": 1e-4}
+  evaluated = made["make_steps"][1]
+  assert evaluated["eps"] == 16.0 and evaluated["num_classes"] == 1000
+  assert assemble.network(c, "tpu").dtype == jnp.bfloat16
+
+
+def test_each_branch_gets_its_own_half():
+  c = mbn_alp.get_config("mini")
+  halves = {"clean": {"scale": 1}, "adv": {"scale": 2}}
+  found = assemble.branches(c, {"params": {"bn": halves}})
+  assert found["clean"]["params"]["bn"] == {"all": {"scale": 1}}
+  assert found["adv"]["params"]["bn"] == {"all": {"scale": 2}}

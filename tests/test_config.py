@@ -8,8 +8,8 @@ from robustjax.errors import UserError
 
 def changed(name, value, variant="mini"):
   made = config.base("test", variant)
-  section, key = name.split(".")
-  made[section][key] = value
+  section, _, key = name.rpartition(".")
+  (made[section] if section else made)[key] = value
   return made
 
 
@@ -58,7 +58,20 @@ def test_unknown_variant_lists_the_known():
     ("train.batch_size", 0, "train.batch_size is 0; it must be above 0"),
     ("eval.images", 3000, "eval.images is 3000; it may be 1 to 2000"),
     ("eval.readings", (), "eval.readings must hold"),
-    ("eval.readings", (0, 5), "eval.readings must hold"),
+    ("eval.readings", (0, 5), "eval.readings is \\(0, 5\\); it may be whole numbers"),
+    ("eval.readings", (10.5,), "eval.readings is"),
+    ("model.stages", ("a",), "model.stages is"),
+    ("optimizer.decay_epochs", ("a",), "decay_epochs is"),
+    ("model.depth", 50, "depth and config.model.stages are both set"),
+    ("seed", -1, "config.seed is -1; it may be 0 to"),
+    ("data.workers", -1, "data.workers is -1; it must be 0 or above"),
+    ("data.channels", 2, "data.channels is 2; it may be 1, 3"),
+    ("data.transform", "imagenet", "needs config.data.channels=3"),
+    ("train.epochs", float("nan"), "train.epochs is nan; it must be a finite number"),
+    ("train.epochs", 0.001, "less than one step"),
+    ("optimizer.lr_per_256", -1.0, "lr_per_256 is -1.0; it must be above 0"),
+    ("loss.clean_ratio", 0.01, "keeps none of its clean ones"),
+    ("setting", "a/b", "config.setting is 'a/b'"),
     ("loss.adv", False, "neither adversarial nor clean"),
     ("loss.alp_weight", 0.5, "alp_weight pairs .* needs"),
     ("train.running_statistics_epochs", 99.0, "it may be 0.0 to 8.0"),
@@ -77,9 +90,29 @@ def test_impossible_values_are_one_line(name, value, words):
 def test_names_that_do_not_exist_get_the_nearest():
   made = config.base("test", "mini")
   made.train.batchsize = 3
-  with pytest.raises(UserError, match="batchsize does not exist; .* train.batch_size"):
+  with pytest.raises(
+    UserError, match="batchsize does not exist; .*config.train.batch_size"
+  ):
     config.check(made)
 
 
 def test_flatten_is_the_whole():
   assert set(config.flatten(config.base("test"))) == set(config.DEFAULTS)
+
+
+@pytest.mark.parametrize("name, value", [("clean_ratio", 0.0), ("adv", False)])
+def test_mbn_trains_both_its_branches_or_is_refused(name, value):
+  made = config.base("test", "mini")
+  made.model.norm, made.loss.clean_ratio = "mbn", 1.0
+  config.check(made)
+  made.loss[name] = value
+  with pytest.raises(UserError, match="'mbn', whose clean or adv branch would never"):
+    config.check(made)
+
+
+def test_guesses_are_those_that_matter():
+  made = config.base("test", "mini")
+  assert config.guesses(made) == []
+  made.loss.alp_weight, made.model.norm = 0.5, "gn"
+  assert config.guesses(made) == ["model.gn_groups=8", "loss.alp_weight=0.5"]
+  assert config.guesses(config.base("test")) == ["model.dtype=bfloat16"]

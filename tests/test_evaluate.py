@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from robustjax.errors import UserError
 from robustjax.evaluation import evaluate, trajectory
 from robustjax.runtime.preemption import Stopped
 
@@ -59,8 +60,9 @@ def test_all_batches_go_through_all_branches(run):
 
 
 @pytest.mark.parametrize("stop_at", [1, 2, 5, 10])
-def test_goes_on_where_it_stopped(run, stop_at):
-  expected = run()
+def test_goes_on_where_it_stopped(run, tmp_path, stop_at):
+  expected = run(identity=2)
+  (tmp_path / evaluate.PROGRESS).unlink()
   with pytest.raises(Stopped, match="of 5 batches"):
     run(stop_at, identity=2)
   whole = [b for b, v in run.seen if v == 1]  # both branches are done
@@ -68,8 +70,10 @@ def test_goes_on_where_it_stopped(run, stop_at):
   assert {b for b, _ in run.seen} == set(range(5)) - set(whole)
 
 
-def test_counts_of_another_step_are_not_used(run):
+def test_counts_of_another_evaluation_are_refused_and_kept(run, tmp_path):
   with pytest.raises(Stopped):
     run(8, identity=1)
-  run(identity=2)
-  assert len(run.seen) == 10
+  before = (tmp_path / evaluate.PROGRESS).read_bytes()
+  with pytest.raises(UserError, match="step=1, not 2: move it away"):
+    run(identity=2)
+  assert (tmp_path / evaluate.PROGRESS).read_bytes() == before

@@ -33,14 +33,14 @@ class Recorder:
     return self.polls == self.stop_after
 
 
-def run(recorder, first=0, nan_at=-1):
+def run(recorder, first=0, nan_at=-1, bad=jnp.nan, order=None):
   """Trains with steps that note their statistics; returns the state and the notes."""
-  notes = []
+  notes = [] if order is None else order
 
   def step_with(statistics):
     def step(state, batch, key):
       notes.append((int(state.step), batch, statistics))
-      loss = jnp.where(state.step == nan_at, jnp.nan, 1.0)
+      loss = jnp.where(state.step == nan_at, bad, 1.0)
       return state.replace(step=state.step + 1), {"loss": loss}
 
     return step
@@ -93,6 +93,24 @@ def test_stops_when_asked_and_goes_on():
   assert recorder.steps() == [4, 6] and recorder.saved[6] is None
   state, notes = run(recorder, first=6)
   assert int(state.step) == 10 and [n[0] for n in notes] == [6, 7, 8, 9]
+
+
+def test_an_infinite_loss_halts_too():
+  with pytest.raises(UserError, match="diverged at step 3: loss is inf"):
+    run(Recorder(), nan_at=2, bad=jnp.inf)
+
+
+def test_metrics_are_fetched_once_the_next_step_is_on_its_way(monkeypatch):
+  """Between two saves; at a save they are fetched before the state is written."""
+  begun, fetched, get = [], [], loop.jax.device_get
+
+  def spy(arrays):
+    fetched.append(len(begun))
+    return get(arrays)
+
+  monkeypatch.setattr(loop.jax, "device_get", spy)
+  run(Recorder(), order=begun)
+  assert fetched == [2, 3, 4, 4, 6, 7, 8, 8, 10, 10]
 
 
 @pytest.mark.parametrize("nan_at, saved", [(2, []), (3, []), (5, [4]), (9, [4, 8])])

@@ -166,6 +166,10 @@ def test_stopped_anywhere_and_started_again_it_ends_in_the_same_bytes(
   [
     (["--config=experiments/mbn_alp.py"], "imagenet2012.*experiments/mbn_alp.py:mini"),
     (
+      ["--config=experiments/mbn_alp.py:star"],
+      "imagenet2012.*experiments/mbn_alp.py:star,mini",
+    ),
+    (
       ["--config=experiments/mbn_alp.py:mini", "--config.train.epoch=3"],
       "train.epochs",
     ),

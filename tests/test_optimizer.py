@@ -34,6 +34,11 @@ def test_warm_up_never_starts_above_the_peak():
   assert {round(float(schedule(s)), 6) for s in (0, 500, 1565, 2000)} == {0.05}
 
 
+def test_two_decays_on_one_step_both_count():
+  few = PAPER | {"steps_per_epoch": 1, "warmup_epochs": 0, "decay_epochs": (5.1, 5.4)}
+  np.testing.assert_allclose(optimizer.step_schedule(**few)(6), 0.016, rtol=1e-5)
+
+
 def test_no_warm_up():
   schedule = optimizer.step_schedule(**PAPER | {"warmup_epochs": 0})
   np.testing.assert_allclose(schedule(0), 1.6, rtol=1e-6)

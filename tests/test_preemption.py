@@ -5,6 +5,7 @@ import signal
 
 import pytest
 
+from robustjax.runtime import preemption
 from robustjax.runtime.preemption import Stop
 
 
@@ -24,10 +25,23 @@ def test_a_signal_is_noted(stop, number):
   assert stop.requested() and stop.requested()
 
 
-def test_a_second_interrupt_ends_the_process(stop):
+def test_a_second_interrupt_ends_the_process(stop, monkeypatch, capsys):
+  ended = []
+  monkeypatch.setattr(os, "_exit", ended.append)
   os.kill(os.getpid(), signal.SIGINT)
-  with pytest.raises(KeyboardInterrupt):
-    os.kill(os.getpid(), signal.SIGINT)
+  assert not ended and "Ctrl-C again ends at once" in capsys.readouterr().err
+  os.kill(os.getpid(), signal.SIGINT)
+  assert ended == [130]
+
+
+def test_one_sync_point_of_several_processes_is_remembered(monkeypatch):
+  monkeypatch.setattr(preemption.jax, "process_count", lambda: 2)
+  reached = iter([False, True, False, False])
+  monkeypatch.setattr(
+    preemption.multihost_utils, "reached_preemption_sync_point", lambda _: next(reached)
+  )
+  stop = Stop()
+  assert [stop.requested() for _ in range(4)] == [False, True, True, True]
 
 
 def test_without_a_signal_nothing_is_asked(stop):

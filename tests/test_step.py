@@ -213,3 +213,37 @@ def test_validation_counts_leave_padding_out(batch, devices):
   adv, targets = attack_step(now, batch, KEY)
   hit = net.apply(now.variables, adv[:37], domain="adv").argmax(-1)
   assert counts["target_hits"] == jnp.sum(hit == targets[:37])
+
+
+def test_each_domain_is_counted_through_its_own_branch(batch):
+  """On a state whose branches say different things of the same images."""
+  now, _ = make("mbn", MBN)
+  now.params["stage2_block1"]["bn2"]["clean"]["bias"] += jnp.linspace(-9.0, 9.0, 8)
+  net = tiny()
+  # With their mean the logits name one class for every image.
+  logits = net.apply(now.variables, batch["image"], domain="clean")
+  now.params["fc"]["bias"] -= logits.mean(0)
+  clean, adv = (
+    net.apply(now.variables, batch["image"], domain=d).argmax(-1)
+    for d in ("clean", "adv")
+  )
+  assert jnp.any(clean != adv)
+  none = dataclasses.replace(ATTACK, steps=0, clean_start=1.0)
+  attack_step = step.make_attack_step(net.apply, none, CLASSES)
+  labelled = batch | {"label": clean, "mask": jnp.ones(64, bool)}
+  counts = jax.jit(step.make_eval_step(net.apply, attack_step))(now, labelled, KEY)
+  assert counts["correct_clean"] == 64
+  assert counts["correct_adv"] == jnp.sum(clean == adv) < 64
+
+
+def test_logit_pairing_pairs_an_image_with_its_own_clean_one(batch):
+  """With kept clean images only: distances of a group's first three, by hand."""
+  strategy = step.Strategy(group=GROUP, clean_ratio=0.4, alp_weight=0.5)
+  now, train_step = make("gn", strategy)
+  _, metrics = train_step(now, batch, KEY)
+  net = tiny(NORMS["gn"])
+  adv, _ = attack_step_of(net)(now, batch, KEY)
+  apart = net.apply(now.variables, adv) - net.apply(now.variables, batch["image"])
+  kept = jnp.arange(64) % GROUP < 3
+  expected = jnp.mean(jnp.sum(jnp.square(apart), -1)[kept])
+  np.testing.assert_allclose(metrics["alp"], expected, rtol=1e-3)

@@ -25,21 +25,33 @@ def test_config_json_is_the_resolved_configuration(tmp_path, c):
   ]
 
 
-def test_the_same_run_again_is_welcome(tmp_path, c):
+def saved(folder, c):
+  """The folder of a run that has saved a step."""
+  workdir.claim(folder, c).close()
+  (folder / "checkpoints/7").mkdir(parents=True)
+
+
+def test_a_folder_that_never_saved_a_step_is_free(tmp_path, c):
   workdir.claim(tmp_path, c).close()
+  c.attack.eps = 8.0
+  workdir.check(tmp_path, c)
+
+
+def test_the_same_run_again_is_welcome(tmp_path, c):
+  saved(tmp_path, c)
   workdir.check(tmp_path, c)
 
 
 @pytest.mark.parametrize("name, value", [("eval.images", 7), ("data.workers", 3)])
 def test_what_training_does_not_depend_on_may_change(tmp_path, c, name, value):
-  workdir.claim(tmp_path, c).close()
+  saved(tmp_path, c)
   section, key = name.split(".")
   c[section][key] = value
   workdir.check(tmp_path, c)
 
 
 def test_another_run_is_refused_and_nothing_is_lost(tmp_path, c):
-  workdir.claim(tmp_path, c).close()
+  saved(tmp_path, c)
   before = (tmp_path / "config.json").read_bytes()
   c.attack.eps = 8.0
   with pytest.raises(UserError, match="attack.eps=32.0, not 8.0: .*--workdir"):
@@ -61,4 +73,20 @@ def test_an_evaluation_counts_as_finished_only_for_its_own_settings(tmp_path):
   (tmp_path / "evaluation.json").write_text(json.dumps(saved))
   found = workdir.finished_evaluation(tmp_path, {"step": 1, "readings": (1, 2)})
   assert found == saved
-  assert workdir.finished_evaluation(tmp_path, {"step": 2}) is None
+  with pytest.raises(UserError, match="with readings=.*, not None: move it away"):
+    workdir.finished_evaluation(tmp_path, {"step": 1})
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, c):
+  (tmp_path / "file").write_text("")
+  with pytest.raises(UserError, match="file cannot be written to .*--workdir"):
+    workdir.claim(tmp_path / "file", c)
+
+
+@pytest.mark.parametrize("name", ["config.json", "evaluation.json"])
+def test_a_damaged_file_is_named(tmp_path, c, name):
+  (tmp_path / name).write_text('{"seed": ')
+  (tmp_path / "checkpoints/7").mkdir(parents=True)
+  with pytest.raises(UserError, match=f"{name} is damaged: move it away"):
+    workdir.check(tmp_path, c)
+    workdir.finished_evaluation(tmp_path, {})

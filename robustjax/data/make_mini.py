@@ -64,7 +64,7 @@ class FashionMnistMini(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     }
     return tfds.core.DatasetInfo(
       builder=self,
-      description="The first images of each class of Fashion-MNIST, class by class.",
+      description="The first images of each class of Fashion-MNIST, in turn.",
       features=tfds.features.FeaturesDict(features),
       supervised_keys=("image", "label"),
       homepage="https://github.com/zalandoresearch/fashion-mnist",

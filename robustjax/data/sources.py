@@ -178,7 +178,8 @@ def _how_to_prepare(name: str, root: epath.Path) -> str:
   folder = os.fspath(root)
   build = (
     f"tfds build {name} --file_format=array_record --data_dir={folder} (TensorFlow is"
-    " needed for this preparation only), or name its folder with data_dir"
+    " needed for this preparation only), or name its folder with"
+    " --config.data.data_dir=DIR"
   )
   if name == "imagenet2012":
     return (

@@ -70,8 +70,8 @@ def imagenet_train(image: Image, rng: np.random.Generator, size: int = 224) -> I
 
   Random resized crop, colour jitter and lighting in random order, random flip.
   Two departures from FD: resizing smooths when it shrinks, as Pillow's does and
-  OpenCV's does not, and pixels are rounded once at the end, not cut after each
-  change.
+  OpenCV's does not, and pixels are rounded once at the end, not
+  truncated to integers after each change.
 
   Args:
     image: [height, width, 3] pixels.

@@ -1,6 +1,5 @@
 """An evaluation from the first batch to its rows, resumable at every batch."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -41,8 +40,7 @@ def evaluate(
     eps: of 255.
     images: how many there are in all batches.
     batch_size: images in a batch, padding included.
-    identity: what the counts depend on beside the code, such as the step. Counts that
-      an interrupted evaluation left are used if theirs is the same.
+    identity: what the counts depend on beside the code, such as the step.
     workdir: where the counts so far are kept, in `evaluation.progress.json`.
     stop: asked between chunks of attack steps.
     shows: whether this process draws the progress bar and writes files.
@@ -53,6 +51,7 @@ def evaluate(
 
   Raises:
     Stopped: `stop` asked for it; whole batches are kept.
+    UserError: the workdir holds counts of another identity.
   """
   path = workdir / PROGRESS
   done, counts = _resume(path, dict(identity), list(branches))
@@ -100,7 +99,6 @@ def _resume(
   fresh = 0, {name: Counter[str]() for name in branches}
   if not path.exists():
     return fresh
-  saved = json.loads(path.read_text())
-  if saved["identity"] != json.loads(json.dumps(identity)):
-    return fresh
+  saved = log.read_json(path)
+  log.same_identity(path, saved.get("identity"), identity)
   return saved["batches"], {n: Counter(saved["counts"][n]) for n in branches}

@@ -1,9 +1,9 @@
 """Convolutions for XLA's CPU backend.
 
-On TPU and GPU `jax.lax.conv_general_dilated` is the best there is. Inside a loop,
-which is where an attack lives, XLA's CPU backend falls back on a slow form of it:
-the same convolution as one matrix product over shifted copies of the image runs
-four times faster there (benchmarks/README.md).
+TPUs and GPUs take `jax.lax.conv_general_dilated` as it is. Inside a loop, which is
+where an attack lives, XLA's CPU backend falls back on a slow form of it: the same
+convolution as one matrix product over shifted copies of the image runs four times
+faster there (benchmarks/README.md).
 """
 
 from collections.abc import Sequence

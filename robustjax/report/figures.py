@@ -6,6 +6,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+EVALUATION = "evaluation.png"
 COLOURS = {"clean": "tab:blue", "adv": "tab:red", "all": "tab:gray"}
 
 
@@ -46,7 +47,7 @@ def evaluation_figure(workdir: Path) -> Path:
     f" {images:,} images, eps {eps:g}",
     fontsize=10,
   )
-  path = workdir / "evaluation.png"
+  path = workdir / EVALUATION
   figure.savefig(path, dpi=150)
   return path
 

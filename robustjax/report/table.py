@@ -12,7 +12,7 @@ def evaluation_table(evaluation: Mapping[str, Any]) -> str:
 
   Returns:
     Lines of text: a row for each branch and reading, and the worst case of each
-    branch over all its readings.
+    branch over all its readings, and the guesses that the run depends on.
   """
   header = (
     "branch",
@@ -51,4 +51,6 @@ def evaluation_table(evaluation: Mapping[str, Any]) -> str:
     for line in lines
   ]
   text.insert(1, "  ".join("-" * width for width in widths))
+  if evaluation.get("guesses"):
+    text.append(f"guesses: {', '.join(evaluation['guesses'])}")
   return "\n".join(text)

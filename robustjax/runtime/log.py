@@ -10,6 +10,8 @@ from typing import Any
 import tensorboardX
 import tqdm
 
+from robustjax.errors import UserError
+
 METRICS = "metrics.jsonl"
 
 
@@ -95,6 +97,41 @@ def write_atomically(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
   """Writes JSON that people can read, atomically."""
   write_atomically(path, json.dumps(value, indent=2) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+  """The object that `write_json` wrote.
+
+  Raises:
+    UserError: the file is damaged.
+  """
+  try:
+    value = json.loads(path.read_text())
+  except ValueError:
+    value = None
+  if not isinstance(value, dict):
+    raise UserError(f"{path} is damaged: move it away and start again")
+  return value
+
+
+def same_identity(path: Path, saved: Any, identity: Any) -> None:
+  """Refuses counts that another evaluation left, so that nothing overwrites them.
+
+  Args:
+    path: of the file that holds them.
+    saved: what they say of themselves.
+    identity: of the evaluation that would be written.
+
+  Raises:
+    UserError: one line that names the first difference.
+  """
+  saved, identity = dict(saved or {}), json.loads(json.dumps(identity))
+  for name in sorted(saved.keys() | identity):
+    if saved.get(name) != identity.get(name):
+      raise UserError(
+        f"{path} is of an evaluation with {name}={saved.get(name)!r}, not"
+        f" {identity.get(name)!r}: move it away to evaluate anew"
+      )
 
 
 def say(message: str, shows: bool = True) -> None:

@@ -75,6 +75,14 @@ def replicate(tree: Any, mesh: Mesh) -> Any:
   return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
 
 
+def abstract_replicas(tree: Any, mesh: Mesh) -> Any:
+  """What `replicate` would return, as shapes alone: for restoring into."""
+  sharding = NamedSharding(mesh, PartitionSpec())
+  return jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree
+  )
+
+
 def check_divides(batch_size: int, mesh: Mesh, group: int = 1, name: str = "") -> None:
   """Refuses a batch that the devices cannot share equally, in whole groups.
 

@@ -31,7 +31,10 @@ def step_schedule(
     step -> learning rate.
   """
   warmup = round(warmup_epochs * steps_per_epoch)
-  decays = {round(e * steps_per_epoch): decay_factor for e in decay_epochs}
+  decays: dict[int, float] = {}
+  for epoch in decay_epochs:  # two that fall on one step both count
+    boundary = round(epoch * steps_per_epoch)
+    decays[boundary] = decays.get(boundary, 1.0) * decay_factor
   steps = optax.piecewise_constant_schedule(peak, decays)
   if not warmup:
     return steps

@@ -106,7 +106,8 @@ def make_train_step(
 
   Returns:
     train_step(state, batch, key) -> (state, metrics), every metric a float32 scalar:
-    loss, accuracy_clean and accuracy_adv of what was trained on, alp, grad_norm.
+    loss and grad_norm; loss_clean, accuracy_clean, loss_adv, accuracy_adv of the
+    domains that the strategy has; alp where it has a weight.
   """
 
   def train_step(
