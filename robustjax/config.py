@@ -9,7 +9,7 @@ A source is a section of the paper ("Intriguing properties of adversarial traini
 import difflib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import ml_collections
@@ -319,38 +319,62 @@ def _check_ranges(flat: Mapping[str, Any]) -> None:
 
 
 def _check_combinations(flat: Mapping[str, Any]) -> None:
-  ratio, adv, norm = flat["loss.clean_ratio"], flat["loss.adv"], flat["model.norm"]
-  kept = round(flat["model.group"] * ratio)
-  steps = max(1, round(flat["data.train_examples"] / flat["train.batch_size"]))
-  wrong = {
-    "config.eval.readings must hold numbers of steps": not flat["eval.readings"],
-    f"config.setting is {flat['setting']!r}; it names a folder, so it may hold letters,"
-    " digits, _ and -": not re.fullmatch(r"[\w-]+", flat["setting"]),
-    "config.model.depth and config.model.stages are both set, and are two ways to say"
-    " the same: set depth to 0 or stages to ()": flat["model.depth"]
-    and flat["model.stages"],
-    f"config.model.gn_groups is {flat['model.gn_groups']}; it must divide"
-    f" config.model.width, {flat['model.width']}": norm == "gn"
-    and flat["model.width"] % flat["model.gn_groups"],
-    "config.data.transform='imagenet' needs config.data.channels=3": flat[
-      "data.transform"
-    ]
-    == "imagenet"
-    and flat["data.channels"] != 3,
-    "config.loss has neither adversarial nor clean images to train on": not adv
-    and not ratio,
-    f"config.loss.clean_ratio is {ratio}; a group of {flat['model.group']} images keeps"
-    " none of its clean ones: set it to 0 or higher": adv and ratio and not kept,
-    "config.loss.alp_weight pairs adversarial images with clean ones: it needs loss.adv"
-    " and a loss.clean_ratio above 0": flat["loss.alp_weight"] and not (adv and ratio),
-    "config.model.norm is 'mbn', whose clean or adv branch would never be trained here:"
-    " set it to 'bn', or loss.adv with a loss.clean_ratio above 0": norm == "mbn"
-    and not (adv and ratio),
-    f"config.train.epochs is {flat['train.epochs']}, less than one step": round(
-      flat["train.epochs"] * steps
-    )
-    < 1,
-  }
-  for message, is_wrong in wrong.items():
+  wrong = (*_wrong_pieces(flat), *_wrong_strategy(flat))
+  for is_wrong, message in wrong:
     if is_wrong:
-      raise UserError(message)
+      raise UserError(f"config.{message}")
+
+
+def _wrong_pieces(flat: Mapping[str, Any]) -> Iterator[tuple[Any, str]]:
+  setting, width, groups = (
+    flat[name] for name in ("setting", "model.width", "model.gn_groups")
+  )
+  yield (
+    not re.fullmatch(r"[\w-]+", setting),
+    f"setting is {setting!r}; it names a folder: letters, digits, _ and -",
+  )
+  yield not flat["eval.readings"], "eval.readings must hold numbers of steps"
+  yield (
+    flat["model.depth"] and flat["model.stages"],
+    "model.depth and config.model.stages are both set, two ways to say the same: set"
+    " depth to 0 or stages to ()",
+  )
+  yield (
+    flat["model.norm"] == "gn" and width % groups,
+    f"model.gn_groups is {groups}; it must divide config.model.width, {width}",
+  )
+  yield (
+    flat["data.transform"] == "imagenet" and flat["data.channels"] != 3,
+    "data.transform='imagenet' needs config.data.channels=3",
+  )
+  per_epoch = max(1, round(flat["data.train_examples"] / flat["train.batch_size"]))
+  yield (
+    round(flat["train.epochs"] * per_epoch) < 1,
+    f"train.epochs is {flat['train.epochs']}, less than one step",
+  )
+
+
+def _wrong_strategy(flat: Mapping[str, Any]) -> Iterator[tuple[Any, str]]:
+  ratio, adv, group = (
+    flat[name] for name in ("loss.clean_ratio", "loss.adv", "model.group")
+  )
+  both = adv and ratio
+  yield (
+    not adv and not ratio,
+    "loss has neither adversarial nor clean images to train on",
+  )
+  yield (
+    both and not round(group * ratio),
+    f"loss.clean_ratio is {ratio}; a group of {group} images keeps none of its clean"
+    " ones: set it to 0 or higher",
+  )
+  yield (
+    flat["loss.alp_weight"] and not both,
+    "loss.alp_weight pairs adversarial images with clean ones: it needs loss.adv and a"
+    " loss.clean_ratio above 0; without them set it to 0",
+  )
+  yield (
+    flat["model.norm"] == "mbn" and not both,
+    "model.norm is 'mbn', whose clean or adv branch would never be trained here: set"
+    " it to 'bn', or loss.adv with a loss.clean_ratio above 0",
+  )
