@@ -225,7 +225,7 @@ def open_data(config: Config) -> Data:
 
 
 def check(config: Config, mesh: Any) -> None:
-  """Refuses networks that do not exist and batches that the devices cannot share.
+  """Refuses networks that do not exist, too few epochs, batches that do not divide.
 
   Raises:
     UserError: one line with what does exist, or the nearest sizes.
@@ -234,6 +234,9 @@ def check(config: Config, mesh: Any) -> None:
     network(config, "cpu")
   except ValueError as error:
     raise UserError(f"config.model: {error}") from error
+  if schedule(config).steps < 1:
+    epochs = config.train.epochs
+    raise UserError(f"config.train.epochs is {epochs}, less than one step")
   parallel.check_divides(
     config.train.batch_size, mesh, config.model.group, "config.train.batch_size"
   )

@@ -347,11 +347,6 @@ def _wrong_pieces(flat: Mapping[str, Any]) -> Iterator[tuple[Any, str]]:
     flat["data.transform"] == "imagenet" and flat["data.channels"] != 3,
     "data.transform='imagenet' needs config.data.channels=3",
   )
-  per_epoch = max(1, round(flat["data.train_examples"] / flat["train.batch_size"]))
-  yield (
-    round(flat["train.epochs"] * per_epoch) < 1,
-    f"train.epochs is {flat['train.epochs']}, less than one step",
-  )
 
 
 def _wrong_strategy(flat: Mapping[str, Any]) -> Iterator[tuple[Any, str]]:

@@ -34,8 +34,8 @@ def check(workdir: Path, config: ml_collections.ConfigDict) -> None:
   if not (saved and path.exists()):  # what never saved a step has nothing to lose
     return
   before, now = _flat(log.read_json(path)), _flat(_plain(config))
-  for name in sorted(before.keys() | now):
-    if before.get(name) != now.get(name) and not name.startswith(FREE):
+  for name in log.differences(before, now):
+    if not name.startswith(FREE):
       raise UserError(
         f"{workdir} holds a run with config.{name}={before.get(name)!r}, not"
         f" {now.get(name)!r}: give this one a --workdir of its own"

@@ -180,3 +180,10 @@ def test_each_branch_gets_its_own_half():
   found = assemble.branches(c, {"params": {"bn": halves}})
   assert found["clean"]["params"]["bn"] == {"all": {"scale": 1}}
   assert found["adv"]["params"]["bn"] == {"all": {"scale": 2}}
+
+
+def test_less_than_one_step_is_refused():
+  c = mbn_alp.get_config("mini")
+  c.train.batch_size, c.train.epochs = 256, 0.001
+  with pytest.raises(UserError, match="train.epochs is 0.001, less than one step"):
+    assemble.check(c, parallel.mesh())

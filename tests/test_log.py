@@ -65,3 +65,8 @@ def test_progress_shows_the_rate_and_the_time_left(capsys):
   bar.close()
   shown = capsys.readouterr().err
   assert "300/1.00k" in shown and "images/s" in shown and "<" in shown
+
+
+def test_differences_are_of_values_and_of_names_alone():
+  one, other = {"b": 1, "a": 2, "same": 0}, {"b": 3, "same": 0, "none": None}
+  assert list(log.differences(one, other)) == ["a", "b", "none"]

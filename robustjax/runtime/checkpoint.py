@@ -16,6 +16,7 @@ import numpy as np
 from orbax.checkpoint import v1 as ocp
 
 from robustjax.errors import UserError
+from robustjax.runtime import log
 
 KEPT = 3  # the latest ones; the best one is kept beside them
 
@@ -103,22 +104,19 @@ class Checkpoints:
       raise
     except Exception as error:  # orbax raises what tensorstore raises: anything
       raise self._damaged(step, str(error)) from error
-    stored, found = metadata["sha256"], digests(tree)
-    wrong = [path for path in found if stored[path] != found[path]]
-    if wrong:
-      raise self._damaged(step, f"{wrong[0]} is not what was saved")
+    for path in log.differences(metadata["sha256"], digests(tree)):
+      raise self._damaged(step, f"{path} is not what was saved")
     return flax.serialization.from_state_dict(state, tree)
 
   def _check_model(
     self, step: int, saved: Mapping[str, str], wanted: Mapping[str, str]
   ) -> None:
-    for path in sorted(saved.keys() | wanted):
-      if saved.get(path) != wanted.get(path):
-        raise UserError(
-          f"checkpoint {self._directory / str(step)} is of another model:"
-          f" {path} is {saved.get(path, 'not there')}, and this run's is"
-          f" {wanted.get(path, 'not there')}: give this run a --workdir of its own"
-        )
+    for path in log.differences(saved, wanted):
+      raise UserError(
+        f"checkpoint {self._directory / str(step)} is of another model:"
+        f" {path} is {saved.get(path, 'not there')}, and this run's is"
+        f" {wanted.get(path, 'not there')}: give this run a --workdir of its own"
+      )
 
   def _damaged(self, step: int, reason: str) -> UserError:
     earlier = [s for s in self.steps() if s < step]

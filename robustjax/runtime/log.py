@@ -114,6 +114,14 @@ def read_json(path: Path) -> dict[str, Any]:
   return value
 
 
+def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[str]:
+  """The names, in order, whose values differ or that only one of the two has."""
+  absent = object()
+  for name in sorted(one.keys() | other.keys()):
+    if one.get(name, absent) != other.get(name, absent):
+      yield name
+
+
 def same_identity(path: Path, saved: Any, identity: Any) -> None:
   """Refuses counts that another evaluation left, so that nothing overwrites them.
 
@@ -125,13 +133,12 @@ def same_identity(path: Path, saved: Any, identity: Any) -> None:
   Raises:
     UserError: one line that names the first difference.
   """
-  saved, identity = dict(saved or {}), json.loads(json.dumps(identity))
-  for name in sorted(saved.keys() | identity):
-    if saved.get(name) != identity.get(name):
-      raise UserError(
-        f"{path} is of an evaluation with {name}={saved.get(name)!r}, not"
-        f" {identity.get(name)!r}: move it away to evaluate anew"
-      )
+  saved, identity = saved or {}, json.loads(json.dumps(identity))
+  for name in differences(saved, identity):
+    raise UserError(
+      f"{path} is of an evaluation with {name}={saved.get(name)!r}, not"
+      f" {identity.get(name)!r}: move it away to evaluate anew"
+    )
 
 
 def say(message: str, shows: bool = True) -> None:
