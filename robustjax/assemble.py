@@ -4,6 +4,7 @@ main puts them together; tests and tools take the same pieces, so what they look
 what runs.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias
@@ -78,15 +79,28 @@ def make_optimizer(config: Config) -> optax.GradientTransformation:
     steps_per_epoch=schedule(config).steps_per_epoch,
     warmup_epochs=values.warmup_epochs,
     warmup_from=values.warmup_from,
-    decay_epochs=tuple(values.decay_epochs),
+    decay_epochs=_decay_epochs(config),
     decay_factor=values.decay_factor,
   )
-  return optimizer.sgd(
-    learning_rate,
-    momentum=values.momentum,
-    nesterov=values.nesterov,
-    weight_decay=values.weight_decay,
-  )
+  common = {
+    "momentum": values.momentum,
+    "nesterov": values.nesterov,
+    "weight_decay": values.weight_decay,
+  }
+  if values.name == "rmsprop":
+    decay, eps = values.rmsprop_decay, values.rmsprop_eps
+    made = optimizer.rmsprop(learning_rate, decay=decay, eps=eps, **common)
+  else:
+    made = optimizer.sgd(learning_rate, **common)
+  norm_alone = config.train.parameters == "norm"
+  return optimizer.norms_alone(made) if norm_alone else made
+
+
+def _decay_epochs(config: Config) -> tuple[float, ...]:
+  every, epochs = config.optimizer.decay_every, config.train.epochs
+  if not every:
+    return tuple(config.optimizer.decay_epochs)
+  return tuple(every * i for i in range(1, math.ceil(epochs / every)))
 
 
 def initial_state(config: Config, key: jax.Array) -> state.TrainState:

@@ -56,8 +56,11 @@ def parse() -> Arguments:
   flags.FLAGS.mark_as_parsed()  # Grain's workers ask for it
   if not isinstance(values.config, ml_collections.ConfigDict):
     raise UserError(f"get_config() returns {values.config!r}, not a configuration")
-  configs.check(values.config)
-  config = ml_collections.FrozenConfigDict(values.config)
+  config = values.config
+  for name, value in config_flags.get_override_values(values["config"]).items():
+    configs.change(config, name, value, configs.COMMAND_LINE)
+  configs.check(config)
+  config = ml_collections.FrozenConfigDict(config)
   return Arguments(config, Path(values.workdir or workdirs.default(config)))
 
 
@@ -76,10 +79,12 @@ def usage() -> str:
     "python -m robustjax.main --config=FILE[:VARIANTS] [--workdir=DIR]\n"
     "                         [--config.section.name=value ...]\n\n"
     "Trains and evaluates, or goes on with what was begun in DIR, which is\n"
-    "runs/<setting>-<scale> by default. robustjax/config.py lists every value.\n"
+    "runs/<setting>-<scale> by default. python -m robustjax.config FILE[:VARIANTS]\n"
+    "prints every value with its unit and source.\n"
     "Exit status: 0 complete, 2 a mistake, 143 stopped by a signal.\n\n"
     f"FILE is an experiment:\n{files}\n\nVARIANTS, with commas between them:\n"
-    + "\n".join(f"  {name}: {what}" for name, what in configs.VARIANTS.items())
+    + "\n".join(f"  {name}: {word.what}" for name, word in configs.COMMON.items())
+    + "\n  and what the file itself says"
   )
 
 
@@ -113,7 +118,7 @@ def _unknown_name(argv: Sequence[str]) -> str:
   for name, _ in _flags(argv):
     short = name.removeprefix("config.")
     if name.startswith("config.") and short not in configs.DEFAULTS:
-      return f"--{name} does not exist{configs.nearest(short, configs.DEFAULTS)}"
+      return f"--{name} does not exist{configs.nearest(short)}"
   return ""
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 from absl import logging
 
-from robustjax import assemble, commandline, stages
+from robustjax import assemble, commandline, pretrained, stages
 from robustjax import workdir as workdirs
 from robustjax.errors import UserError
 from robustjax.evaluation import evaluate
@@ -60,6 +60,7 @@ def work(config: assemble.Config, workdir: Path) -> dict[str, Any]:
   stop = Stop().listen()
   mesh = parallel.mesh()
   assemble.check(config, mesh)
+  pretrained.check(config)
   try:
     data = assemble.open_data(config)
   except UserError as error:

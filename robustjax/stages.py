@@ -7,7 +7,7 @@ from typing import Any
 import jax
 from clu import parameter_overview
 
-from robustjax import assemble
+from robustjax import assemble, pretrained
 from robustjax import config as configs
 from robustjax import workdir as workdirs
 from robustjax.evaluation import evaluate, trajectory
@@ -59,6 +59,8 @@ def train(run: Run) -> TrainState:
     state = checkpoints.restore(parallel.abstract_replicas(shapes, mesh))
   else:
     state = parallel.replicate(initial(run.key(_INIT)), mesh)
+    if config.init.run:
+      state = pretrained.weights(config, state, mesh)
   done = int(state.step)
   _introduce(run, state, done, schedule.steps)
   metrics_log = log.MetricsLog(run.workdir, done, writes=run.leads)

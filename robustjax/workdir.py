@@ -2,11 +2,13 @@
 
 import fcntl
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
 import ml_collections
 
+from robustjax import config as configs
 from robustjax.errors import UserError
 from robustjax.runtime import log
 
@@ -33,7 +35,10 @@ def check(workdir: Path, config: ml_collections.ConfigDict) -> None:
   saved = any(p.name.isdigit() for p in workdir.glob(f"{CHECKPOINTS}/*"))
   if not (saved and path.exists()):  # what never saved a step has nothing to lose
     return
-  before, now = _flat(log.read_json(path)), _flat(_plain(config))
+  before, now = (
+    configs.flatten(configs.load(values))
+    for values in (log.read_json(path), _json(configs.plain(config)))
+  )
   for name in log.differences(before, now):
     if not name.startswith(FREE):
       raise UserError(
@@ -70,7 +75,7 @@ def claim(workdir: Path, config: ml_collections.ConfigDict) -> TextIO:
       f"another process is at work in {workdir}: wait for it, or give this run a"
       " --workdir of its own"
     ) from error
-  log.write_json(workdir / CONFIG, _plain(config))
+  log.write_json(workdir / CONFIG, _record(config))
   return lock
 
 
@@ -88,15 +93,15 @@ def finished_evaluation(workdir: Path, identity: Any) -> dict[str, Any] | None:
   return evaluation
 
 
-def _plain(config: ml_collections.ConfigDict) -> dict[str, Any]:
-  return json.loads(json.dumps(config.to_dict()))
+def _record(config: ml_collections.ConfigDict) -> dict[str, Any]:
+  """What config.json holds: the values, what was overridden, and every source."""
+  return {
+    **configs.plain(config),
+    "overrides": configs.overrides(config),
+    "table": configs.table(config),
+  }
 
 
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-  flat: dict[str, Any] = {}
-  for name, value in tree.items():
-    if isinstance(value, dict):
-      flat |= _flat(value, f"{prefix}{name}.")
-    else:
-      flat[prefix + name] = value
-  return flat
+def _json(tree: Mapping[str, Any]) -> dict[str, Any]:
+  """As it would be read back: tuples are lists there."""
+  return json.loads(json.dumps(tree))

@@ -1,12 +1,14 @@
 """Defaults with sources, the mini scale, and mistakes in one line."""
 
+import json
+
 import pytest
 
 from robustjax import config
 from robustjax.errors import UserError
 
 
-def changed(name, value, variant="mini"):
+def with_value(name, value, variant="mini"):
   made = config.base("test", variant)
   section, _, key = name.rpartition(".")
   (made[section] if section else made)[key] = value
@@ -71,6 +73,9 @@ def test_unknown_variant_lists_the_known():
     ("optimizer.lr_per_256", -1.0, "lr_per_256 is -1.0; it must be above 0"),
     ("loss.clean_ratio", 0.01, "keeps none of its clean ones"),
     ("setting", "a/b", "config.setting is 'a/b'"),
+    ("optimizer.name", "adam", "optimizer.name is 'adam'; it may be 'sgd', 'rmsprop'"),
+    ("optimizer.decay_every", 2.0, "decay_every and .* are both set"),
+    ("train.parameters", "norm", "--config.init.run=DIR"),
     ("loss.adv", False, "neither adversarial nor clean"),
     ("loss.alp_weight", 0.5, "alp_weight pairs .* needs"),
     ("train.running_statistics_epochs", 99.0, "it may be 0.0 to 8.0"),
@@ -78,7 +83,7 @@ def test_unknown_variant_lists_the_known():
   ],
 )
 def test_impossible_values_are_one_line(name, value, words):
-  made = changed(name, value)
+  made = with_value(name, value)
   if name == "model.gn_groups":
     made.model.norm = "gn"
   with pytest.raises(UserError, match=words) as caught:
@@ -112,6 +117,75 @@ def test_mbn_trains_both_its_branches_or_is_refused(name, value):
 def test_guesses_are_those_that_matter():
   made = config.base("test", "mini")
   assert config.guesses(made) == []
-  made.loss.alp_weight, made.model.norm = 0.5, "gn"
+  made.model.norm = "gn"
+  config.change(made, "loss.alp_weight", 0.5, "guess: Kannan et al. 2018")
   assert config.guesses(made) == ["model.gn_groups=8", "loss.alp_weight=0.5"]
   assert config.guesses(config.base("test")) == ["model.dtype=bfloat16"]
+  starred = config.guesses(config.base("test", "mini,star"))
+  assert starred == ["train.running_statistics_epochs=1.0"]
+
+
+def test_what_the_command_line_says_is_no_guess_but_an_override():
+  made = config.base("test")
+  assert config.overrides(made) == {}
+  config.change(made, "model.dtype", "bfloat16", config.COMMAND_LINE)
+  assert config.guesses(made) == []
+  assert config.overrides(made) == {"model.dtype": "bfloat16"}
+
+
+def test_every_value_has_its_source():
+  made = config.base("test", "mini,star")
+  made.seed = 3
+  config.change(made, "loss.alp_weight", 0.7, "guess: so")
+  found = config.sources(made)
+  assert set(found) == set(config.DEFAULTS)
+  assert found["attack.clean_start"] == config.DEFAULTS["attack.clean_start"].source
+  assert found["attack.eps"] == "ours: mini scale"
+  assert found["loss.alp_weight"] == "guess: so"
+  assert found["seed"] == "this experiment"
+  assert found["train.running_statistics_epochs"].startswith("ours: mini scale, for")
+
+
+def test_a_later_change_takes_the_place_of_an_earlier_one():
+  made = config.base("test")
+  config.change(made, "seed", 1, "one")
+  config.change(made, "seed", 2, "two")
+  assert made.seed == 2 and config.sources(made)["seed"] == "two"
+
+
+def test_the_table_holds_every_value():
+  made = config.base("test", "mini")
+  rows = {row["name"]: row for row in config.table(made)}
+  assert {name: row["value"] for name, row in rows.items()} == config.flatten(made)
+  assert rows["attack.eps"]["unit"] == "of 255"
+
+
+def test_a_configuration_survives_its_file():
+  made = config.base("test", "mini,pgd10")
+  record = {**config.plain(made), "overrides": {"seed": 1}, "table": []}
+  loaded = config.load(json.loads(json.dumps(record)))
+  config.check(loaded)
+  lists = {
+    name: list(value) if isinstance(value, tuple) else value
+    for name, value in config.flatten(made).items()
+  }
+  assert config.flatten(loaded) == lists
+
+
+def test_words_that_contradict_each_other():
+  with pytest.raises(UserError, match="'pgd10' and 'pgd5' both set config.attack.step"):
+    config.base("test", "pgd5,pgd10")
+
+
+def test_names_follow_one_order_whatever_was_typed():
+  assert config.base("test", "eps8,mini,star").setting == "test_star_eps8"
+  assert config.base("test", "star, eps8").setting == "test_star_eps8"
+
+
+def test_mini_steps_are_in_the_papers_proportion():
+  """7 steps for 30; the product of steps and size is 1.25 eps below 30, as there."""
+  for n in (20, 10, 5):
+    paper, mini = (config.base("test", f"{w}pgd{n}").attack for w in ("", "mini,"))
+    assert mini.steps == round(n * 7 / 30)
+    for attack in (paper, mini):
+      assert attack.steps * attack.step_size == 1.25 * attack.eps

@@ -76,3 +76,32 @@ def test_it_is_nesterov_sgd_on_the_regularised_loss():
       p = optax.apply_updates(p, updates)
     runs.append(p["kernel"])
   np.testing.assert_allclose(*runs, rtol=1e-5)
+
+
+def test_rmsprop_is_tensorflows():
+  """Mean of squares from 1, eps under the root, momentum on the scaled gradient."""
+  tx = optimizer.rmsprop(
+    lambda _: 0.05, decay=0.9, eps=0.5, momentum=0.8, nesterov=False, weight_decay=0.1
+  )
+  params = {"kernel": jnp.array([1.0, -2.0])}
+  state = tx.init(params)
+  value, mean, speed = np.array([1.0, -2.0]), np.ones(2), np.zeros(2)
+  for _ in range(4):
+    grad = 2 * (value - 3.0)
+    updates, state = tx.update({"kernel": jnp.asarray(grad)}, state, params)
+    params = optax.apply_updates(params, updates)
+    grad = grad + 0.1 * value
+    mean = 0.9 * mean + 0.1 * grad**2
+    speed = 0.8 * speed + 0.05 * grad / np.sqrt(mean + 0.5)
+    value = value - speed
+    np.testing.assert_allclose(params["kernel"], value, rtol=1e-5)
+
+
+def test_norms_alone_moves_nothing_else():
+  params = tiny().init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))["params"]
+  sgd = optimizer.sgd(lambda _: 1.0, momentum=0.9, nesterov=True, weight_decay=0.25)
+  tx = optimizer.norms_alone(sgd)
+  updates, _ = tx.update(jax.tree.map(jnp.ones_like, params), tx.init(params), params)
+  for path, update in jax.tree_util.tree_leaves_with_path(updates):
+    is_norm = {p.key for p in path} & {"clean", "adv"}
+    assert bool(jnp.all(update != 0)) == bool(is_norm), path

@@ -1,6 +1,6 @@
-"""The table that a run ends with, from its evaluation.json."""
+"""Tables for a terminal: the one that a run ends with, from its evaluation.json."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 
@@ -23,7 +23,7 @@ def evaluation_table(evaluation: Mapping[str, Any]) -> str:
     "accuracy",
     "target hits",
   )
-  lines = [header]
+  lines: list[Sequence[str]] = [header]
   for row in evaluation["rows"]:
     attacked = row["attack"] != "none"
     lines.append(
@@ -41,16 +41,28 @@ def evaluation_table(evaluation: Mapping[str, Any]) -> str:
     count = f"{row['correct']} / {row['images']}"
     rate = f"{row['accuracy']:.1%}"
     lines.append((row["branch"], "worst case", "", "", count, rate, ""))
-  widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
-  left = (0, 1)  # names to the left, numbers to the right
-  text = [
-    "  ".join(
-      cell.ljust(width) if i in left else cell.rjust(width)
-      for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-    ).rstrip()
-    for line in lines
-  ]
-  text.insert(1, "  ".join("-" * width for width in widths))
+  text = align(lines, right=range(2, len(header)))  # names to the left
   if evaluation.get("guesses"):
-    text.append(f"guesses: {', '.join(evaluation['guesses'])}")
-  return "\n".join(text)
+    text += f"\nguesses: {', '.join(evaluation['guesses'])}"
+  return text
+
+
+def align(lines: Sequence[Sequence[str]], right: Collection[int] = ()) -> str:
+  """Columns of text under a header, for a terminal.
+
+  Args:
+    lines: rows of cells, all of one length; the first is the header.
+    right: the columns that are numbers, aligned to the right.
+
+  Returns:
+    Lines of text, a rule under the header.
+  """
+  widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
+  rows = [*lines[:1], ["-" * width for width in widths], *lines[1:]]
+  return "\n".join(
+    "  ".join(
+      cell.rjust(width) if i in right else cell.ljust(width)
+      for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+    ).rstrip()
+    for row in rows
+  )

@@ -1,4 +1,4 @@
-"""The optimiser and its schedule: momentum SGD with steps, after a warm-up (FD)."""
+"""The optimisers of the paper, their schedule, and which parameters they move."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -66,6 +66,57 @@ def sgd(
   )
 
 
+def rmsprop(
+  schedule: optax.Schedule,
+  *,
+  decay: float,
+  eps: float,
+  momentum: float,
+  nesterov: bool,
+  weight_decay: float,
+) -> optax.GradientTransformation:
+  """RMSProp as TensorFlow has it, for the ALP study (paper appendix A).
+
+  Args:
+    schedule: step -> learning rate.
+    decay: of the mean of squared gradients; 0.9 for ALP's network (guess).
+    eps: added to that mean under the root; 1.0 for ALP's network (guess).
+    momentum: of the scaled gradients.
+    nesterov: whether that momentum looks ahead.
+    weight_decay: as in `sgd`.
+
+  Returns:
+    The transformation. The mean of squares starts at 1, as TensorFlow's does.
+  """
+  return optax.chain(
+    optax.add_decayed_weights(weight_decay, mask=kernels),
+    optax.rmsprop(
+      schedule, decay, eps, initial_scale=1.0, momentum=momentum, nesterov=nesterov
+    ),
+  )
+
+
+def norms_alone(
+  optimizer: optax.GradientTransformation,
+) -> optax.GradientTransformation:
+  """Moves scales and biases of norm layers and nothing else (paper section 4.4)."""
+
+  def labels(params: Any) -> Any:
+    return jax.tree.map(lambda is_norm: "moves" if is_norm else "stays", norms(params))
+
+  return optax.partition({"moves": optimizer, "stays": optax.set_to_zero()}, labels)
+
+
 def kernels(params: Any) -> Any:
   """A tree of booleans: which parameters are kernels."""
   return jax.tree_util.tree_map_with_path(lambda p, _: p[-1].key == "kernel", params)
+
+
+def norms(params: Any) -> Any:
+  """A tree of booleans: which parameters are a norm layer's scale or bias."""
+
+  def is_norm(path: Any, _: Any) -> bool:
+    # The last layer has a bias too, beside a kernel.
+    return path[-1].key in ("scale", "bias") and path[0].key != "fc"
+
+  return jax.tree_util.tree_map_with_path(is_norm, params)

@@ -1,0 +1,22 @@
+"""The batch-size study, Table 6: 100% adv + 0% clean*, batches of 512 to 8192.
+
+At mini scale the batches are 16 times smaller, 32 to 512.
+"""
+
+from robustjax import config
+
+SIZES = {
+  str(size): config.Variant(
+    f"batches of {size} images",
+    "paper appendix B.3",
+    {"train.batch_size": size},
+    {"train.batch_size": size // 16},
+  )
+  for size in (512, 1024, 2048, 4096, 8192)
+}
+
+
+def get_config(variant: str = ""):
+  c = config.base("batch_size", variant, choices=SIZES, common=())
+  config.apply(c, config.COMMON["star"])
+  return c

@@ -1,0 +1,90 @@
+"""Starting from the weights of a finished run (paper section 4.4)."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from robustjax import assemble
+from robustjax import config as configs
+from robustjax import workdir as workdirs
+from robustjax.errors import UserError
+from robustjax.runtime import checkpoint, log, parallel
+from robustjax.training import loop
+from robustjax.training.state import TrainState
+
+# What the weights of a network depend on.
+_SAME = ("model.", "data.channels", "data.classes")
+_FREE = ("model.dtype", "model.group")
+
+
+def check(config: assemble.Config) -> None:
+  """Refuses a run to start from that is not there, not finished or of another model.
+
+  Args:
+    config: checked; nothing is refused if its init.run is empty.
+
+  Raises:
+    UserError: one line with what to do.
+  """
+  if not config.init.run:
+    return
+  folder = Path(config.init.run)
+  name = "with --config.init.run=DIR name the folder of a finished run"
+  if not (folder / workdirs.CONFIG).exists():
+    raise UserError(f"{folder}, which this run starts from, holds no run: {name}")
+  source = _config(folder)
+  steps = assemble.schedule(source).steps
+  if not (folder / workdirs.CHECKPOINTS / str(steps)).exists():
+    raise UserError(
+      f"{folder}, which this run starts from, has no checkpoint of its last step,"
+      f" {steps}: finish that run, or {name}"
+    )
+  before, now = configs.flatten(source), configs.flatten(config)
+  for difference in log.differences(_plain(before), _plain(now)):
+    if difference.startswith(_SAME) and difference not in _FREE:
+      raise UserError(
+        f"{folder}, which this run starts from, has config.{difference}="
+        f"{before.get(difference)!r}, and this run {now.get(difference)!r}: make them"
+        f" the same, or {name}"
+      )
+
+
+def weights(config: assemble.Config, state: TrainState, mesh: Any) -> TrainState:
+  """The state before the first step with the weights of the run it starts from.
+
+  Args:
+    config: checked, with an init.run.
+    state: before the first step.
+    mesh: the devices.
+
+  Returns:
+    `state` with that run's last parameters and running statistics.
+
+  Raises:
+    UserError: its checkpoint is damaged.
+  """
+  folder = Path(config.init.run)
+  source = _config(folder)
+  checkpoints = checkpoint.Checkpoints(folder / workdirs.CHECKPOINTS, loop.BEST)
+  try:
+    shapes = jax.eval_shape(
+      lambda key: assemble.initial_state(source, key), jax.random.key(0)
+    )
+    found = checkpoints.restore(
+      parallel.abstract_replicas(shapes, mesh), assemble.schedule(source).steps
+    )
+  finally:
+    checkpoints.close()
+  return state.replace(params=found.params, batch_stats=found.batch_stats)
+
+
+def _config(folder: Path) -> assemble.Config:
+  return configs.load(log.read_json(folder / workdirs.CONFIG))
+
+
+def _plain(flat: dict[str, Any]) -> dict[str, Any]:
+  return {
+    name: list(value) if isinstance(value, tuple) else value
+    for name, value in flat.items()
+  }
