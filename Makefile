@@ -15,10 +15,10 @@ TORCH_FLAGS ?=
 CODE := robustjax experiments tests $(wildcard launch benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format parity lock clean
+.PHONY: help setup demo mini-study test lint format parity lock clean
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## Install robustjax and its pinned requirements into .venv
 
@@ -36,6 +36,12 @@ $(STAMP): requirements.lock requirements-build.lock setup.cfg pyproject.toml
 
 demo: setup  ## Train and evaluate on the images that come with robustjax
 	$(BIN)/python -m robustjax.main --config=experiments/mbn_alp.py:mini
+
+# A run that fails does not keep the others' report from being written.
+mini-study: setup  ## The paper in miniature: 20 runs, about an hour, and docs/mini_study
+	$(BIN)/python launch/sweep.py --list=launch/mini_study.txt --runs=runs/mini_study; \
+	  status=$$?; [ $$status -le 1 ] || exit $$status; \
+	  $(BIN)/python -m robustjax.report runs/mini_study --out=docs/mini_study && exit $$status
 
 test: setup  ## Run the tests
 	$(BIN)/python -m pytest -m "not parity"
