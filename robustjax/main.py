@@ -10,7 +10,7 @@ from typing import Any
 import jax
 from absl import logging
 
-from robustjax import assemble, commandline, pretrained, stages
+from robustjax import assemble, commandline, inspection, pretrained, stages
 from robustjax import workdir as workdirs
 from robustjax.errors import UserError
 from robustjax.evaluation import evaluate
@@ -70,7 +70,10 @@ def work(config: assemble.Config, workdir: Path) -> dict[str, Any]:
     raise UserError(f"{error}; {now}") from error
   this = stages.Run(config, workdir, data, mesh, stop)
   lock = workdirs.claim(workdir, config) if this.leads else None
-  evaluation = stages.evaluation(this, stages.train(this))
+  state = stages.train(this)
+  evaluation = stages.evaluation(this, state)
+  if jax.process_count() == 1:  # other hosts would have to wait for the one that looks
+    inspection.inspect(config, workdir, data, state)
   if lock:
     (workdir / figures.EVALUATION).unlink(missing_ok=True)  # of an earlier evaluation
     log.write_json(workdir / workdirs.EVALUATION, evaluation)

@@ -3,14 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-import jax
-
-from robustjax import assemble
+from robustjax import assemble, saved
 from robustjax import config as configs
 from robustjax import workdir as workdirs
 from robustjax.errors import UserError
-from robustjax.runtime import checkpoint, log, parallel
-from robustjax.training import loop
+from robustjax.runtime import log
 from robustjax.training.state import TrainState
 
 # What the weights of a network depend on.
@@ -33,7 +30,7 @@ def check(config: assemble.Config) -> None:
   name = "with --config.init.run=DIR name the folder of a finished run"
   if not (folder / workdirs.CONFIG).exists():
     raise UserError(f"{folder}, which this run starts from, holds no run: {name}")
-  source = _config(folder)
+  source = saved.read_config(folder)
   steps = assemble.schedule(source).steps
   if not (folder / workdirs.CHECKPOINTS / str(steps)).exists():
     raise UserError(
@@ -65,22 +62,9 @@ def weights(config: assemble.Config, state: TrainState, mesh: Any) -> TrainState
     UserError: its checkpoint is damaged.
   """
   folder = Path(config.init.run)
-  source = _config(folder)
-  checkpoints = checkpoint.Checkpoints(folder / workdirs.CHECKPOINTS, loop.BEST)
-  try:
-    shapes = jax.eval_shape(
-      lambda key: assemble.initial_state(source, key), jax.random.key(0)
-    )
-    found = checkpoints.restore(
-      parallel.abstract_replicas(shapes, mesh), assemble.schedule(source).steps
-    )
-  finally:
-    checkpoints.close()
+  source = saved.read_config(folder)
+  found = saved.restore(source, folder, mesh, assemble.schedule(source).steps)
   return state.replace(params=found.params, batch_stats=found.batch_stats)
-
-
-def _config(folder: Path) -> assemble.Config:
-  return configs.load(log.read_json(folder / workdirs.CONFIG))
 
 
 def _plain(flat: dict[str, Any]) -> dict[str, Any]:

@@ -172,7 +172,7 @@ TRAINED = [
   *((name, "") for name in ("clean", "adv_clean", *STRATEGIES[2:], "adv", "gn")),
   *(("adv_clean", word) for word in ("40", "eps8")),
   *(("adv", "star"), ("mbn", "star"), ("mbn", "pgd5")),
-  *(("batch_size", "512"), ("depth", "638"), ("depth", "200,clean")),
+  *(("batch_size", "512"), ("depth", "200"), ("depth", "200,clean")),
   *(("alp_study", "1"), ("alp_study", "4")),
   *(("bn_finetune", "to_clean"), ("bn_finetune", "to_adv")),
 ]

@@ -1,0 +1,157 @@
+"""Looks into a run: the statistics of its norm layers, and images with their attacks.
+
+python -m robustjax.inspect runs/mbn_alp-mini
+"""
+
+import argparse
+import contextlib
+import fcntl
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import jax
+from absl import logging
+
+from robustjax import assemble, inspection, saved
+from robustjax.errors import UserError
+from robustjax.evaluation import statistics
+from robustjax.runtime import log, parallel
+
+MISTAKE = 2  # the exit status of main.py
+
+
+@contextlib.contextmanager
+def _at_rest(run: Path) -> Iterator[None]:
+  """Keeps a training process out: it removes checkpoints that it keeps no longer."""
+  path = run / ".lock"
+  if not path.exists():
+    yield
+    return
+  with path.open() as lock:
+    try:
+      fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+      raise UserError(f"another process is at work in {run}: wait for it") from error
+    yield
+
+
+class _Parser(argparse.ArgumentParser):
+  def error(self, message: str) -> NoReturn:
+    raise UserError(f"{message}; --help says more")
+
+
+def _parser() -> argparse.ArgumentParser:
+  def at_least(low: int) -> Any:
+    def number(text: str) -> int:
+      if not text.isdigit() or int(text) < low:
+        raise argparse.ArgumentTypeError(
+          f"{text!r} is not a whole number from {low} up"
+        )
+      return int(text)
+
+    return number
+
+  parser = _Parser(
+    prog="python -m robustjax.inspect",
+    description="Writes statistics.json (running and batch statistics of a norm layer)"
+    " and examples.npz (images and their adversarial ones), and a picture of each.",
+    allow_abbrev=False,
+  )
+  add = parser.add_argument
+  add("run", type=Path, metavar="RUN", help="the folder of a run")
+  add("--step", type=at_least(0), help="of the checkpoint; the latest by default")
+  add(
+    "--layer",
+    default=inspection.Choice.layer,
+    help="by default the middle one of the second stage",
+  )
+  add("--layers", action="store_true", help="list the layers, and nothing else")
+  add(
+    "--channels",
+    type=at_least(1),
+    default=inspection.Choice.channels,
+    help="how many; %(default)s",
+  )
+  add(
+    "--images",
+    type=at_least(1),
+    default=inspection.Choice.images,
+    help="how many; %(default)s",
+  )
+  most = "steps against the images; by default the most that the evaluation reads"
+  add(
+    "--pgd",
+    type=at_least(1),
+    default=inspection.Choice.steps,
+    metavar="STEPS",
+    help=most,
+  )
+  add(
+    "--seed",
+    type=at_least(0),
+    default=inspection.Choice.seed,
+    help="%(default)s by default",
+  )
+  add("--out", type=Path, metavar="DIR", help="instead of RUN")
+  return parser
+
+
+def run(args: argparse.Namespace) -> None:
+  """What the command line asks for.
+
+  Raises:
+    UserError: a mistake, in one line.
+  """
+  config = saved.read_config(args.run)
+  if args.layers:
+    _list_layers(config)
+    return
+  with _at_rest(args.run):
+    mesh = parallel.mesh(jax.local_devices()[:1])
+    state = saved.restore(config, args.run, mesh, args.step)
+  data = assemble.open_data(config)
+  out = _folder(args.out or args.run)
+  choice = inspection.Choice(
+    args.layer, args.channels, args.seed, args.images, args.pgd
+  )
+  written = inspection.inspect(config, out, data, state, choice)
+  if config.model.norm == "gn":
+    log.say(f"There is no statistics.json: {inspection.NO_STATISTICS}.")
+  log.say("\n".join(map(str, written)))
+
+
+def _folder(path: Path) -> Path:
+  """Makes a folder, and finds now that it cannot be written to."""
+  with contextlib.suppress(OSError):
+    path.mkdir(parents=True, exist_ok=True)
+  if not (path.is_dir() and os.access(path, os.W_OK)):
+    raise UserError(f"{path} cannot be written to: name another folder with --out")
+  return path
+
+
+def _list_layers(config: assemble.Config) -> None:
+  names = inspection.layers(config)
+  if not names:
+    log.say(f"There are no layers to look at: {inspection.NO_STATISTICS}.")
+    return
+  default = statistics.default_layer(list(names))
+  for name, channels in names.items():
+    log.say(f"{name}  {channels} channels" + ("  (default)" * (name == default)))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """The command line; returns the exit status."""
+  logging.set_verbosity(logging.FATAL)  # libraries' chatter; what matters is raised
+  try:
+    run(_parser().parse_args(argv))
+  except UserError as error:
+    print(f"error: {error}", file=sys.stderr)
+    return MISTAKE
+  return 0
+
+
+if __name__ == "__main__":
+  sys.exit(main())
