@@ -1,0 +1,268 @@
+"""The paper's tables: each published number beside what the runs measured."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from robustjax.report import paper
+from robustjax.report.conditions import NOT_RUN, PAPER_SCALE, Condition, Measurement
+from robustjax.report.document import (
+  SPACE,
+  Block,
+  Cell,
+  Details,
+  Inline,
+  Mark,
+  Note,
+  Paragraph,
+  Small,
+  Table,
+)
+
+GUESSES = "guesses"  # the heading that a mark of guesses leads to
+
+DASH = "\N{EN DASH}"
+
+
+@dataclass(frozen=True)
+class Found:
+  """A measured cell: the number, and how many steps it was read after.
+
+  Attributes:
+    measurement: None if there is no number.
+    reading: of the number.
+    instead: whether that is not the reading asked for.
+    why: what the cell says without a number.
+  """
+
+  measurement: Measurement | None
+  reading: int
+  instead: bool = False
+  why: str = ""
+
+
+def look_up(
+  condition: Condition, setting: str, branch: str, reading: int, last: bool
+) -> Found:
+  """What a condition's runs say to a published number.
+
+  Args:
+    condition: of the runs.
+    setting: of the row.
+    branch: that the row is read through.
+    reading: of the published number.
+    last: whether that is the strongest attack of the row: then the strongest attack
+      that was measured may stand in, and is named.
+
+  Returns:
+    The number, or why there is none.
+  """
+  same = names(condition, setting)
+  for name in same:
+    measured = condition.measure(name, branch, reading)
+    if measured:
+      return Found(measured, reading)
+  for name in same if last and reading else []:
+    strongest = max(condition.readings(name, branch), default=0)
+    measured = condition.measure(name, branch, strongest)
+    if measured and strongest:
+      return Found(measured, strongest, instead=True)
+  states = (condition.state(name) for name in same)
+  why = next((state for state in states if state != NOT_RUN), NOT_RUN)
+  return Found(None, reading, why=why)
+
+
+def names(condition: Condition, setting: str) -> list[str]:
+  """A setting and those that are the same run at the condition's scale."""
+  if condition.scale != PAPER_SCALE:
+    return [setting]
+  first = paper.SAME.get(setting, setting)
+  others = [name for name, other in paper.SAME.items() if other == first]
+  return list(dict.fromkeys([setting, first, *others]))
+
+
+def percent(rate: float) -> str:
+  """A rate of 0..1 as "79.3 %"."""
+  return f"{100 * rate:.1f}{SPACE}%"
+
+
+def attack(reading: int) -> str:
+  """The name of a reading."""
+  return f"PGD-{reading}" if reading else "clean"
+
+
+def counts(measured: Measurement) -> str:
+  """What was counted, run by run."""
+  return "; ".join(
+    f"{row.correct:,} of {row.images:,} images ({run.name}, seed {run.seed})"
+    for row, run in zip(measured.rows, measured.runs, strict=True)
+  )
+
+
+def blocks(
+  table: paper.Table, conditions: Sequence[Condition], notes: Mapping[str, int]
+) -> list[Block]:
+  """A table of the paper, published and measured, and the counts behind it.
+
+  Args:
+    table: from `paper.TABLES`.
+    conditions: the paper's first. Others appear if they have runs of these rows.
+    notes: a key of `paper.NOTES` -> its number.
+
+  Returns:
+    The table and what goes with it. A table with one number a row has a column for
+    each condition, one with several a line.
+  """
+  shown = [c for c in conditions if c.is_paper or _has_runs(c, table)]
+  writer = _Writer(table, shown, notes)
+  single = all(len(row.cells) == 1 for row in table.rows)
+  return writer.columns() if single else writer.lines()
+
+
+def _has_runs(condition: Condition, table: paper.Table) -> bool:
+  return any(
+    condition.of(name) for row in table.rows for name in names(condition, row.setting)
+  )
+
+
+def kind(condition: Condition) -> str:
+  """How a condition's cells and pictures are tinted."""
+  return "paper" if condition.is_paper else "other"
+
+
+class _Writer:
+  """Writes one table and remembers the counts of its cells."""
+
+  def __init__(
+    self,
+    table: paper.Table,
+    conditions: Sequence[Condition],
+    notes: Mapping[str, int],
+  ):
+    self._table = table
+    self._conditions = conditions
+    self._notes = notes
+    self._counts: list[tuple[str]] = []
+
+  def columns(self) -> list[Block]:
+    """Published and each condition side by side."""
+    table = self._table
+    readings = {reading for row in table.rows for reading in row.cells}
+    named = len(readings) > 1  # otherwise the caption says it
+    head = [_head("setting", "label"), *(_head(name) for name in table.columns)]
+    head += [_head("against")] if named else []
+    head += [_head("published", "published")]
+    head += [
+      _head(f"measured: {condition.label}", kind(condition))
+      for condition in self._conditions
+    ]
+    body = []
+    for row in table.rows:
+      ((reading, cell),) = row.cells.items()
+      line = [Cell(self._name(row), "label")]
+      line += [Cell((row.columns.get(name, ""),)) for name in table.columns]
+      line += [Cell((attack(reading),))] if named else []
+      line += [self._published(cell)]
+      line += [self._measured(row, c, reading) for c in self._conditions]
+      body.append(tuple(line))
+    against = "" if named else f" {_against(readings)}"
+    caption = f"{table.title}. Accuracy{against} in %."
+    return [Table(caption, tuple(head), tuple(body)), *self._details()]
+
+  def lines(self) -> list[Block]:
+    """Published above each condition, a column for each reading."""
+    table = self._table
+    shown = [c for c in self._conditions if _has_runs(c, table)]
+    head = [_head("setting", "label"), _head("source")]
+    head += [_head(attack(reading), "published") for reading in table.readings]
+    body = []
+    for row in table.rows:
+      height = 1 + len(shown)
+      # In the name's cell they leave a telephone room for numbers.
+      rest = ", ".join(f"{name} {value}" for name, value in row.columns.items())
+      small = (Small(rest),) if rest else ()
+      name = Cell((*self._name(row), *small), "label", rows=height)
+      line = [name, Cell(("published",), "text source")]
+      line += [self._published(row.cells.get(reading)) for reading in table.readings]
+      body.append(tuple(line))
+      body += [self._line(row, condition) for condition in shown]
+    caption = f"{table.title}. Accuracy in %."
+    found: list[Block] = [Table(caption, tuple(head), tuple(body))]
+    absent = [c for c in self._conditions if c not in shown]
+    if absent:
+      labels = "; ".join(c.label for c in absent)
+      found.append(Paragraph((f"Not run: {labels}.",)))
+    return [*found, *self._details()]
+
+  def _line(self, row: paper.Row, condition: Condition) -> tuple[Cell, ...]:
+    source = Cell((condition.label,), f"text source {kind(condition)}")
+    cells = [
+      self._measured(row, condition, reading)
+      if reading in row.cells
+      else Cell((), kind(condition))
+      for reading in self._table.readings
+    ]
+    texts = {cell.parts for cell in cells if "missing" in cell.kind}
+    if len(texts) == 1 and all("missing" in cell.kind for cell in cells):
+      missing = f"text missing {kind(condition)}"
+      return source, Cell(texts.pop(), missing, columns=len(cells))
+    return source, *cells
+
+  def _name(self, row: paper.Row) -> tuple[Inline, ...]:
+    return (row.label, *self._references(row.notes))
+
+  def _references(self, keys: Sequence[str]) -> list[Inline]:
+    return [Note(self._notes[key]) for key in keys if key in self._notes]
+
+  def _published(self, cell: paper.Cell | None) -> Cell:
+    if cell is None:
+      return Cell((), "published")
+    notes = self._references(cell.notes)
+    if cell.value is None:
+      return Cell((cell.printed or "lost", *notes), "published missing")
+    if not cell.printed.startswith(("+", "-")):
+      return Cell((cell.printed or f"{cell.value:.1f}", *notes), "published")
+    printed = Small(f"printed {cell.printed}")
+    return Cell((f"{cell.value:.1f}", *notes, printed), "published")
+
+  def _measured(self, row: paper.Row, condition: Condition, reading: int) -> Cell:
+    last = reading == max(row.cells)
+    found = look_up(condition, row.setting, row.branch, reading, last)
+    measured = found.measurement
+    if measured is None:
+      return Cell((found.why,), f"missing {kind(condition)}")
+    text = percent(measured.mean)
+    parts: list[Inline] = [text]
+    if found.instead:
+      parts.append(f" at {attack(found.reading)}")
+    if measured.guesses:
+      parts.append(Mark("g", GUESSES, "guesses: " + ", ".join(measured.guesses)))
+    parts += [Small(text) for text in spread(measured)]
+    counted = counts(measured)
+    self._counts.append(
+      (f"{row.label}, {attack(found.reading)}, {condition.label}: {text}, {counted}",)
+    )
+    return Cell(tuple(parts), kind(condition), f"{attack(found.reading)}: {counted}")
+
+  def _details(self) -> list[Block]:
+    found = tuple(dict.fromkeys(self._counts))
+    number = len(found)
+    cells = "1 number" if number == 1 else f"{number} numbers"
+    return [Details(f"Counts behind {cells}", found)] if number else []
+
+
+def spread(measured: Measurement) -> Iterator[str]:
+  """The interval, and the range over several runs, in %."""
+  low, high = measured.interval
+  yield f"{100 * low:.1f}{DASH}{100 * high:.1f}"
+  if len(measured.runs) > 1:
+    least, most = min(measured.rates), max(measured.rates)
+    yield f"{len(measured.runs)} runs: {100 * least:.1f}{DASH}{100 * most:.1f}"
+
+
+def _head(name: str, role: str = "text") -> Cell:
+  return Cell((name,), role)
+
+
+def _against(readings: set[int]) -> str:
+  (reading,) = readings
+  return f"against {attack(reading)}" if reading else "of clean images"

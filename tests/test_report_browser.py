@@ -1,0 +1,106 @@
+"""The page in a real browser, as wide as a telephone and as a desk."""
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+import report_runs as make
+import test_report_anatomy as anatomies
+
+from robustjax.report import __main__ as report
+
+CHROMIUM, DRIVER = (pathlib.Path(f"/usr/bin/{n}") for n in ("chromium", "chromedriver"))
+SIZES = {"telephone": (360, 740), "desk": (1280, 900)}
+# Started by root it needs --no-sandbox; the others keep it from calling home.
+FLAGS = (
+  "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
+  "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+HOSTILE = "<script>document.title='run'<!-- | `x`"
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+  """A report with all that there can be in it."""
+  folder = tmp_path_factory.mktemp("report")
+  runs = folder / "runs"
+  both = {"adv": make.MINI, "clean": {**make.MINI, 100: 300}}
+  mbn = make.make(runs / "mbn-mini", "mbn", both, guesses=["loss.alp_weight=0.5"])
+  (mbn / "statistics.json").write_text(json.dumps(anatomies.statistics()))
+  np.savez(mbn / "examples.npz", **anatomies.examples())
+  for seed in range(3):
+    make.make(runs / f"adv{seed}", "adv", {"all": make.MINI}, seed=seed)
+  make.make(runs / "adv_clean-mini", "adv_clean", {"all": {**make.MINI, 100: 90}})
+  paper = {n: round(500 * y) for n, y in make.PAPER.items()}
+  make.make(runs / "p", "mbn", {"adv": paper}, images=50000, scale="paper")
+  make.metrics(make.make(runs / "begun" / "gn", "gn"), (540, 3.47))
+  hostile = {"loss.x": HOSTILE, "long": "y" * 300}
+  make.make(runs / "<script>alert(1)<", HOSTILE, {"all": make.MINI}, overrides=hostile)
+  (make.make(runs / "broken") / "evaluation.json").write_text("{")
+  out = folder / "out"
+  assert report.main([str(runs), f"--out={out}"]) == 0
+  return out / "index.html"
+
+
+@pytest.fixture(scope="module")
+def browser():
+  webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium")
+  if not (CHROMIUM.exists() and DRIVER.exists()):
+    pytest.skip(f"needs {CHROMIUM} and {DRIVER}")
+  options = webdriver.ChromeOptions()
+  options.binary_location = str(CHROMIUM)
+  options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+  for flag in FLAGS:
+    options.add_argument(flag)
+  driver = webdriver.Chrome(options, webdriver.ChromeService(str(DRIVER)))
+  yield driver
+  driver.quit()
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_page_in_a_browser(browser, page, size):
+  width, height = SIZES[size]
+  metrics = {"width": width, "height": height, "deviceScaleFactor": 1}
+  browser.execute_cdp_cmd(
+    "Emulation.setDeviceMetricsOverride", {**metrics, "mobile": size == "telephone"}
+  )
+  browser.get(page.as_uri())
+
+  def ask(script):
+    return browser.execute_script(f"return {script}")
+
+  assert ask("innerWidth") == width
+  assert ask("document.documentElement.scrollWidth") <= width
+  assert ask("document.title").startswith("Intriguing properties")
+  loaded = ask("[...document.images].map(i => i.complete && i.naturalWidth > 0)")
+  assert len(loaded) > 8 and all(loaded)
+  assert not ask("[...document.images].filter(i => !i.alt).length")
+  lost = ask(
+    "[...document.querySelectorAll('a[href^=\"#\"]')].map(a => a.hash.slice(1))"
+    ".filter(id => !document.getElementById(id))"
+  )
+  assert not lost
+  headings = ask("[...document.querySelectorAll('h2')].map(h => h.textContent)")
+  for heading in ("Which effects appear", "Tables", "Figures", "Runs", "Problems"):
+    assert heading in headings
+  assert ask("document.scripts.length") == 0
+  messages = [m for m in browser.get_log("browser") if m["level"] != "INFO"]
+  assert not messages
+
+
+def test_wide_tables_scroll_in_their_own_frame(browser, page):
+  metrics = {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": True}
+  browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+  browser.get(page.as_uri())
+  scrolled = browser.execute_script(
+    """
+    const frame = [...document.querySelectorAll('.scroll')]
+      .find(f => f.scrollWidth > f.clientWidth + 100);
+    frame.scrollLeft = 80;
+    const name = frame.querySelector('tbody th').getBoundingClientRect();
+    return [frame.scrollLeft, name.left - frame.getBoundingClientRect().left];
+    """
+  )
+  assert scrolled[0] == 80
+  assert abs(scrolled[1]) <= 2, "the first column stays in sight"

@@ -1,0 +1,137 @@
+"""The report says what there is, and keeps apart what may not be compared."""
+
+import json
+
+import numpy as np
+import report_runs as make
+import test_report_anatomy as anatomies
+
+from robustjax.report import content, effects, markdown
+from robustjax.report.document import Heading, Panels, Table
+
+
+def build(folder):
+  return content.build([folder])
+
+
+def headings(document):
+  return [b.text for b in document.blocks if isinstance(b, Heading)]
+
+
+def part(document, name):
+  """The Markdown of what stands below a heading."""
+  blocks = iter(document.blocks)
+  found = []
+  for block in blocks:
+    if isinstance(block, Heading) and block.text == name:
+      break
+  for block in blocks:
+    if isinstance(block, Heading) and block.level < 3:
+      break
+    found.append(block)
+  below = type(document)("", found)
+  return markdown.render(below).replace("\N{NO-BREAK SPACE}", " ")
+
+
+def pictures(document):
+  return [p for b in document.blocks if isinstance(b, Panels) for p in b.panels]
+
+
+def test_no_run(tmp_path):
+  document = build(tmp_path)
+  found = headings(document)
+  assert found[1:3] == ["Which effects appear", "Tables"]
+  assert {f"Table {n}" for n in range(1, 8)} | {"Section 4.4"} <= set(found)
+  assert [h for h in found if h.startswith("Figure ")] == [
+    f"Figure {n}" for n in (1, 2, 3, 7)
+  ]
+  assert "Problems" not in found and "Guesses" not in found
+  assert all(panel.kind == "published" for panel in pictures(document))
+
+
+def test_effects_of_a_condition(tmp_path):
+  make.make(tmp_path / "a", "adv", {"all": make.MINI})
+  make.make(tmp_path / "b", "adv_clean", {"all": {**make.MINI, 100: 300}})
+  text = part(build(tmp_path), "Which effects appear")
+  assert "miniature, eps 32" in text and "ImageNet" not in text
+  (line,) = [
+    line
+    for line in text.splitlines()
+    if line.startswith("| With plain BN, removing all clean images")
+  ]
+  assert "+18.3" in line and "+49.0" in line and effects.APPEARS in line
+  assert "adv, PGD-100: 790 of 1,000 images" in text
+
+
+def test_both_sides_of_a_claim_face_the_same_attack(tmp_path):
+  make.make(tmp_path / "a", "adv", {"all": make.MINI})
+  make.make(tmp_path / "b", "mbn", {"adv": make.MINI})
+  make.make(tmp_path / "c", "adv_clean", {"all": {0: 900, 10: 100}})
+  text = part(build(tmp_path), "Which effects appear")
+  table = text[: text.index("<details>")]
+  assert "MBN's adv branch is nearly as robust" in table
+  assert "removing all clean images from training" not in table
+
+
+def test_an_overridden_run_is_no_row(tmp_path):
+  make.make(tmp_path / "a", "adv", {"all": make.MINI}, overrides={"train.epochs": 1.0})
+  document = build(tmp_path)
+  assert "`a` (adv, mini, complete); overrides: train.epochs=1.0" in part(
+    document, "Other runs"
+  )
+  assert "79.0 % at" not in part(document, "Tables")
+  assert all(panel.kind == "published" for panel in pictures(document))
+
+
+def test_damage_is_named(tmp_path):
+  run = make.make(tmp_path / "a", "adv", {"all": make.MINI})
+  (run / "statistics.json").write_text("{}")
+  (run / "examples.npz").write_bytes(b"PK")
+  other = make.make(tmp_path / "b", "adv", overrides={"train.epochs": 1.0})
+  (other / "statistics.json").write_text("[]")
+  (make.make(tmp_path / "c") / "evaluation.json").write_text("{")
+  text = part(build(tmp_path), "Problems")
+  lines = [line for line in text.splitlines() if line.startswith("- ")]
+  assert [line.split(" is damaged")[0] for line in lines] == [
+    "- c/evaluation.json",
+    "- a/statistics.json",
+    "- a/examples.npz",
+    "- b/statistics.json",
+  ]
+
+
+def test_figures_5_and_6_are_of_the_runs_that_the_paper_shows(tmp_path):
+  for name, branches in (("mbn", ("clean", "adv")), ("adv", ("all",))):
+    run = make.make(tmp_path / name, name)
+    found = anatomies.statistics(branches)
+    (run / "statistics.json").write_text(json.dumps(found))
+    np.savez(run / "examples.npz", **anatomies.examples())
+  document = build(tmp_path)
+  found = [h for h in headings(document) if h.startswith(("Figure ", "Images"))]
+  assert found == [*(f"Figure {n}" for n in (1, 2, 3, 5, 6, 7)), "Images"]
+  titles = {p.name: p.title for p in pictures(document) if p.wide}
+  assert titles["figure-5-condition-2-1"].endswith(": mbn")
+  assert titles["figure-6-condition-2-1"].endswith(": adv")
+  assert len(titles) == 4
+
+
+def test_every_run_is_listed_with_its_guesses(tmp_path):
+  make.make(tmp_path / "a", "alp", {"all": make.MINI}, ["loss.alp_weight=0.5"])
+  make.make(tmp_path / "b", "gn", overrides={"seed": 3}, seed=3)
+  document = build(tmp_path)
+  text = part(document, "Runs")
+  assert "| `a` | alp | mini | 32 | 0 | complete | 1,248 |" in text
+  assert "| `b` | gn | mini | 32 | 3 | not begun | 0 |  | seed=3 |" in text
+  assert part(document, "Guesses").endswith("- `loss.alp_weight=0.5`: `a`\n")
+
+
+def test_names_of_pictures_and_headings_are_their_own(tmp_path):
+  make.make(tmp_path / "a", "adv", {"all": make.MINI})
+  make.make(tmp_path / "b", "adv", {"all": make.MINI}, eps=64.0)
+  document = build(tmp_path)
+  names = [panel.name for panel in pictures(document)]
+  anchors = [b.anchor for b in document.blocks if isinstance(b, Heading)]
+  assert len(set(names)) == len(names) and len(set(anchors)) == len(anchors)
+  for block in document.blocks:
+    if isinstance(block, Table):
+      assert len(block.head) > 1
