@@ -38,7 +38,7 @@ demo: setup  ## Train and evaluate on the images that come with robustjax
 	$(BIN)/python -m robustjax.main --config=experiments/mbn_alp.py:mini
 
 # A run that fails does not keep the others' report from being written.
-mini-study: setup  ## The paper in miniature: 20 runs, about an hour, and docs/mini_study
+mini-study: setup  ## The paper in miniature: 28 runs and docs/mini_study
 	$(BIN)/python -m launch.sweep --list=launch/mini_study.txt --runs=runs/mini_study; \
 	  status=$$?; [ $$status -le 1 ] || exit $$status; \
 	  $(BIN)/python -m robustjax.report runs/mini_study --out=docs/mini_study && exit $$status

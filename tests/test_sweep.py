@@ -455,7 +455,7 @@ def test_the_result_is_the_strongest_reading_of_each_branch(tmp_path):
   [
     ("pgd_n.sh", 32),
     ("batch_size.sh", 5),
-    ("-m launch.sweep --list=launch/mini_study.txt", 20),
+    ("-m launch.sweep --list=launch/mini_study.txt", 28),
   ],
 )
 def test_every_run_of_a_listed_sweep_has_a_setting(tmp_path, script, count):

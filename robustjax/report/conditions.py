@@ -231,7 +231,8 @@ def _same_start(run: Run, name: str, value: Any) -> bool:
   """Whether BN fine-tuning starts from its usual run in another folder."""
   starts = {"bn_finetune_to_clean": "adv", "bn_finetune_to_adv": "clean"}
   usual = f"{starts.get(run.setting)}-{run.scale}"
-  return name == "init.run" and PurePath(str(value)).name == usual
+  # Behind its usual name a study may say what it changed: adv-mini-eps64.
+  return name == "init.run" and PurePath(str(value)).name.startswith(usual)
 
 
 def _condition(run: Run) -> Condition:

@@ -35,7 +35,7 @@ def blocks(condition: Condition) -> list[Block]:
   found: list[Block] = [_table(condition, measured)]
   found.append(Details("Counts", tuple((_counts(v, strongest),) for v in measured)))
   if rest:
-    texts = tuple((f"{v.claim.text} (section {v.claim.source})",) for v in rest)
+    texts = tuple((f"{v.claim.text} ({_place(v.claim)})",) for v in rest)
     found.append(Details(f"{len(rest)} claims that were not measured", texts))
   return found
 
@@ -64,13 +64,18 @@ def _row(verdict: effects.Verdict, tint: str, strongest: int) -> tuple[Cell, ...
   assert verdict.low is not None and verdict.high is not None
   bounds = f"{verdict.low:+.1f} to {verdict.high:+.1f}"
   return (
-    Cell((claim.text, Small(f"section {claim.source}")), "label"),
+    Cell((claim.text, Small(_place(claim))), "label"),
     Cell((published, *near), "published"),
     Cell(
       (f"{verdict.difference:+.1f}", Small(bounds)), tint, _counts(verdict, strongest)
     ),
     Cell((verdict.verdict,), f"text {verdict.verdict.replace(' ', '-')}"),
   )
+
+
+def _place(claim: effects.Claim) -> str:
+  part = "section" if claim.source[0].isdigit() else "appendix"
+  return f"{part} {claim.source}"
 
 
 def _counts(verdict: effects.Verdict, strongest: int) -> str:
