@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from robustjax import assemble
 from robustjax import workdir as workdirs
-from robustjax.data import sources, transforms
+from robustjax.data import pipeline, sources, transforms
 from robustjax.errors import UserError
 from robustjax.evaluation import examples, statistics, trajectory
 from robustjax.report import anatomy
@@ -245,23 +245,7 @@ def _read(
   """A batch of some images of a source, with the transform of the evaluation."""
   data = config.data
   transform = transforms.by_name(data.transform, train=False, size=data.image_size)
-  images, labels = [], []
-  for index in indices:
-    example = source[int(index)]
-    try:
-      image = transforms.decode(example["image"], source.image_shape[2])
-    except ValueError as error:
-      raise UserError(
-        f"{source.name}, split {source.split}, index {index}: {error}; prepare the data"
-        " set again"
-      ) from error
-    images.append(transform(image))
-    labels.append(example["label"])
-  return {
-    "image": np.stack(images),
-    "label": np.asarray(labels, np.int32),
-    "index": np.asarray(indices, np.int32),
-  }
+  return pipeline.batch_of(source, transform, indices)
 
 
 def _name(config: assemble.Config) -> str:

@@ -216,6 +216,14 @@ def test_evaluation_of_a_part():
   assert second["mask"].tolist() == [True, True, False]
 
 
+def test_chosen_images_are_those_of_an_evaluation():
+  source = toy(9)
+  (whole,) = evaluate(source, first=0, count=9, batch_size=9)
+  found = pipeline.batch_of(source, PLAIN, np.array([7, 2, 2]))
+  for key, values in found.items():
+    np.testing.assert_array_equal(values, whole[key][[7, 2, 2]], err_msg=key)
+
+
 def test_steps_per_epoch():
   assert pipeline.steps_per_epoch(1281167, 4096) == 313
   assert pipeline.steps_per_epoch(1281167, 256) == 5005

@@ -46,6 +46,29 @@ def test_every_file_is_a_setting():
   assert {name for name, _ in SETTINGS} == set(FILES)
 
 
+def in_the_readme():
+  """The settings that a row of the README's table names, as (file, words)."""
+  text = (ROOT / "README.md").read_text()
+  _, _, rows = text.partition("| Paper | Row |")
+  for row in rows.partition("\n\n")[0].splitlines():
+    files = re.findall(r"`(\w+)\.py(?::([\w,]+))?`", row)
+    words = re.findall(r"`:([\w,]+)`", row)
+    yield from files if not words or files[0][1] else ()
+    yield from ((name, word) for name in dict(files) for word in words)
+
+
+def test_the_readme_names_every_setting_that_its_and_so_on_does_not():
+  named = set(in_the_readme())
+  for name, words in named:
+    config.check(setting(name, f"mini,{words}"))
+  so_on = {
+    *((name, f"star,{word}") for name in STARRED for word in PGD[1:]),
+    *(("depth", f"{depth},clean") for depth in (200, 338, 518, 638)),
+    *(("alp_study", str(row)) for row in range(2, 8)),
+  }
+  assert set(SETTINGS) - named == so_on
+
+
 @pytest.mark.parametrize("name, words", SETTINGS)
 def test_both_forms_are_possible_and_named_alike(name, words):
   paper, mini = setting(name, words), setting(name, f"mini,{words}")

@@ -8,7 +8,7 @@ of it in order, which is what JAX's data sharding expects of it.
 """
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import grain
@@ -225,6 +225,29 @@ def _evaluation_batch(
     examples.append((transform(image), label, first + offset if real else -1))
   batch = _stack(examples)
   return batch | {"mask": batch["index"] >= 0}
+
+
+def batch_of(
+  source: Source, transform: transforms.Transform, indices: Iterable[int]
+) -> Batch:
+  """Some images of a source, for a look at them.
+
+  Args:
+    source: where they are.
+    transform: of the evaluation.
+    indices: which ones, n of them.
+
+  Returns:
+    {"image": [n, h, w, c] uint8, "label": [n] int32, "index": [n] int32}.
+
+  Raises:
+    UserError: an image cannot be decoded.
+  """
+  examples = []
+  for index in map(int, indices):
+    image, label = _read(source, index)
+    examples.append((transform(image), label, index))
+  return _stack(examples)
 
 
 def _read(source: Source, index: int) -> tuple[transforms.Image, int]:
