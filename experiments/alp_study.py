@@ -31,8 +31,8 @@ ORIGINAL = (
   config.Variant(
     "it starts at 0.045",
     SCALED,
-    {"optimizer.lr_per_256": 0.045},
-    {"optimizer.lr_per_256": 0.36},
+    {"optimizer.lr_per_256": 0.045, "optimizer.warmup_from": 0.045},
+    {"optimizer.lr_per_256": 0.36, "optimizer.warmup_from": 0.0045},
   ),
   config.Variant(
     "RMSProp",
@@ -68,11 +68,12 @@ ROWS = {str(number): _row(number) for number in range(1, len(ORIGINAL) + 2)}
 def get_config(variant: str = ""):
   c = config.base("alp_study", variant, choices=ROWS, common=())
   config.change(c, "loss.clean_ratio", 1.0, "paper equation 1: alpha = 0.5")
-  weight = "guess: Kannan et al. 2018; the paper gives no weight"
+  weight = "guess: Kannan et al. 2018; the paper gives no weight and no distance"
   config.change(c, "loss.alp_weight", 0.5, weight)
   row = int(c.setting.rpartition("_")[2])
   for original in ORIGINAL[row - 1 :]:
     config.apply(c, original)
   if c.optimizer.name == "rmsprop":
     config.change(c, "optimizer.nesterov", False, "guess: TensorFlow's has none")
+    config.change(c, "optimizer.momentum", 0.9, "guess: Szegedy et al. 2016")
   return c

@@ -20,7 +20,7 @@ def get_config(variant: str = ""):
   mini = c.scale == "mini"
   start = "clean" if c.loss.adv else "adv"
   config.change(c, "init.run", f"runs/{start}-{c.scale}", SECTION)
-  config.change(c, "train.parameters", "norm", SECTION)
+  config.change(c, "train.parameters", "norm", SECTION + "; scale and bias too: guess")
   config.change(c, "train.epochs", 2.0 if mini else 5.0, FEW)
   rate = 0.01 * 256 / c.train.batch_size  # 0.01 whatever the batch
   config.change(c, "optimizer.lr_per_256", rate, "guess: a learning rate of 0.01")

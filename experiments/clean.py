@@ -5,6 +5,6 @@ from robustjax import config
 
 def get_config(variant: str = ""):
   c = config.base("clean", variant, common=("star", "eps8"))
-  config.change(c, "loss.adv", False, "paper section 4.2: '0% adv + 100% clean'")
-  config.change(c, "loss.clean_ratio", 1.0, "paper section 4.2: '0% adv + 100% clean'")
+  config.change(c, "loss.adv", False, "paper section 5: '0% adv + 100% clean'")
+  config.change(c, "loss.clean_ratio", 1.0, "paper section 5: '0% adv + 100% clean'")
   return c

@@ -9,7 +9,7 @@ BLOCKS = {152: 1, 200: 2, 338: 3, 518: 4, 638: 5}
 DEPTHS = {
   str(depth): config.Variant(
     f"ResNet-{depth}",
-    "paper section 5"
+    "paper section 5 and Table 7"
     + ("" if depth <= 200 else "; which stage its blocks are in: guess"),
     {"model.depth": depth},
     {"model.stages": (1, blocks, 1)},

@@ -11,6 +11,6 @@ def get_config(variant: str = ""):
   c = config.base("mbn_alp", variant)
   config.change(c, "model.norm", "mbn", "paper section 4.2: 'Mixture BN'")
   config.change(c, "loss.clean_ratio", 1.0, "paper equation 1: alpha = 0.5")
-  weight = "guess: Kannan et al. 2018; the paper gives no weight"
+  weight = "guess: Kannan et al. 2018; the paper gives no weight and no distance"
   config.change(c, "loss.alp_weight", 0.5, weight)
   return c

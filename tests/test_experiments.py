@@ -149,7 +149,7 @@ def test_the_alp_study_changes_one_thing_at_a_time():
   assert [sorted(names) for names in changes] == [
     ["optimizer.decay_epochs", "optimizer.decay_every", "optimizer.decay_factor",
      "train.epochs"],
-    ["optimizer.lr_per_256"],
+    ["optimizer.lr_per_256", "optimizer.warmup_from"],
     ["optimizer.name", "optimizer.nesterov"],
     ["attack.clean_start"],
     ["train.batch_size"],

@@ -106,7 +106,7 @@ def test_an_order():
 def test_nearness():
   half = Count(IMAGES // 2, IMAGES, 1)
   assert words(half, half, False) == {effects.APPEARS}
-  other = Count(IMAGES // 2 + IMAGES // 50, IMAGES, 1)  # 2 points
+  other = Count(IMAGES // 2 + IMAGES // 200, IMAGES, 1)  # half a point
   assert words(half, other, False) == words(other, half, False) == {effects.APPEARS}
   far = Count(IMAGES // 2 + IMAGES // 5, IMAGES, 1)  # 20 points
   assert words(half, far, False) == words(far, half, False) == {effects.REVERSED}

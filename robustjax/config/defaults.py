@@ -28,9 +28,9 @@ DEFAULTS: Mapping[str, Default] = {
   "data.name": Default("imagenet2012", "TFDS name", "paper section 3"),
   "data.version": Default("5.1.0", "TFDS version", "ours"),
   "data.data_dir": Default("", "folder; TFDS's own if empty", "ours"),
-  "data.test_split": Default("validation", "", "paper section 3"),
+  "data.test_split": Default("validation", "", "FD"),
   "data.train_examples": Default(1281167, "images", "paper section 3: ImageNet"),
-  "data.test_examples": Default(50000, "images", "paper section 3: ImageNet"),
+  "data.test_examples": Default(50000, "images", "FD: ImageNet's validation set"),
   "data.classes": Default(1000, "classes", "paper section 3"),
   "data.image_size": Default(224, "pixels", "FD"),
   "data.channels": Default(3, "RGB", "FD; RGB where FD has BGR: ours"),
@@ -51,11 +51,15 @@ DEFAULTS: Mapping[str, Default] = {
   "attack.step_size": Default(1.0, "of 255", "paper section 3: 'step size alpha=1'"),
   "attack.steps": Default(30, "steps", "paper section 3: 'N = 30'"),
   "attack.clean_start": Default(
-    0.2, "probability", "paper section 3: 'probability = 0.2'; for each image: ours"
+    0.2,
+    "probability",
+    "paper section 3: 'probability = 0.2', read as for each image; FD: a GPU's batch",
   ),
   # What a batch mixes (section 4.1).
   "loss.adv": Default(True, "", "paper section 4.1: '100% adv'"),
-  "loss.clean_ratio": Default(0.0, "clean images an adversarial one", "paper 4.1"),
+  "loss.clean_ratio": Default(
+    0.0, "clean images an adversarial one", "paper section 4.1"
+  ),
   "loss.alp_weight": Default(0.0, "", "paper section 4.1"),
   "loss.label_smoothing": Default(0.1, "", "FD"),
   # The schedule.
@@ -67,7 +71,7 @@ DEFAULTS: Mapping[str, Default] = {
   "train.log_every_steps": Default(10, "steps", "ours"),
   "train.validation_images": Default(2048, "images, the test split's last", "ours"),
   # The optimiser.
-  "optimizer.name": Default("sgd", "sgd or rmsprop", "FD"),
+  "optimizer.name": Default("sgd", "sgd or rmsprop", "paper appendix A; FD"),
   "optimizer.lr_per_256": Default(0.1, "a batch of 256", "FD: 0.1 * batch / 256"),
   "optimizer.warmup_epochs": Default(5.0, "epochs", "FD"),
   "optimizer.warmup_from": Default(0.1, "", "paper appendix A; FD"),
@@ -85,7 +89,7 @@ DEFAULTS: Mapping[str, Default] = {
     1.0, "of 255, at least eps / N", "paper section 3: 'alpha = 1'; the floor: FD"
   ),
   "eval.readings": Default((10, 20, 100, 500, 2000), "steps", "paper appendix C"),
-  "eval.images": Default(50000, "images, the test split's first", "paper section 3"),
+  "eval.images": Default(50000, "images, the test split's first", "FD"),
   "eval.batch_size": Default(2048, "images", "ours"),
 }
 

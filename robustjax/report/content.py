@@ -1,7 +1,7 @@
 """What the report says, from the runs' files: a document that has no format yet."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from robustjax.report import (
@@ -23,6 +23,7 @@ from robustjax.report.document import (
   Inline,
   Link,
   Mark,
+  Note,
   Panels,
   Paragraph,
 )
@@ -56,7 +57,7 @@ def build(folders: Sequence[Path]) -> Document:
     section = f"{_kind_of(table.number)} {table.number}"
     document.add(Heading(3, section, f"table-{table.number.replace('.', '-')}"))
     document.add(*tables.blocks(table, groups, notes))
-  document.add(Heading(2, "Figures", "figures"), *_figures(groups, statistics))
+  document.add(Heading(2, "Figures", "figures"), *_figures(groups, statistics, notes))
   document.add(*images)
   document.add(*listing.runs(runs), *listing.others(others), *listing.guesses(runs))
   document.add(*listing.problems(problems), *listing.notes())
@@ -125,8 +126,8 @@ def _effects(groups: Sequence[Condition]) -> Iterator[Block]:
       "Each claim of the paper is a difference between two accuracies. It appears if"
       f" the whole 95{SPACE}% interval of the measured difference is above 0, is"
       " reversed if it is below, and is otherwise not seen; where two accuracies are"
-      " claimed to be nearly the same, the interval must lie within the points that the"
-      " paper calls nearly the same. The intervals cover the choice of test images, not"
+      " claimed to be nearly the same, the interval must lie within the points that"
+      " stand there. The intervals cover the choice of test images, not"
       " the choice of the seed: another training may differ by more.",
     )
   )
@@ -149,7 +150,9 @@ def _how_to_read(groups: Sequence[Condition]) -> Paragraph:
 
 
 def _figures(
-  groups: Sequence[Condition], statistics: Sequence[Block]
+  groups: Sequence[Condition],
+  statistics: Sequence[Block],
+  notes: Mapping[str, int],
 ) -> Iterator[Block]:
   """The paper's figures in their order; `statistics` are Figures 5 and 6."""
   for figure in paper.FIGURES:
@@ -158,3 +161,6 @@ def _figures(
       statistics = ()
     yield Heading(3, f"Figure {figure.number}", f"figure-{figure.number}")
     yield Panels(f"{figure.title}.", curves.panels(figure, groups))
+    if figure.notes:
+      marks = (Note(notes[key]) for key in figure.notes)
+      yield Paragraph(("A note on the published numbers:", *marks))

@@ -114,6 +114,10 @@ def _nearly() -> float:
 
 
 NEARLY = _nearly()
+# Within how many points a curve is level; ours. Those that the paper calls asymptotic
+# fall by 0.4 to 0.6 points from PGD-500 to PGD-2000, all others by 2.5 and more. Also
+# for ResNet-338's gain on clean images, "only 0.5 %" where 2.4 are "significant".
+LEVEL = 2.0
 _CLEAN = paper.CLEAN
 
 
@@ -148,21 +152,6 @@ _CLEAN_IMAGES = (
     ("alp", "all", None),
   ),
   Claim(
-    "mixture_falls",
-    "With plain BN, the mixture keeps losing accuracy as the attack takes more steps.",
-    "4.1",
-    ("adv_clean", "all", 20),
-    ("adv_clean", "all", None),
-  ),
-  Claim(
-    "alp_falls",
-    "With plain BN and logit pairing, the mixture keeps losing accuracy as the attack"
-    " takes more steps.",
-    "4.1",
-    ("alp", "all", 20),
-    ("alp", "all", None),
-  ),
-  Claim(
     "mixture_falls_late",
     "With plain BN, the mixture still loses accuracy between PGD-500 and PGD-2000.",
     "4.1",
@@ -184,7 +173,7 @@ _CLEAN_IMAGES = (
     "4.1",
     ("adv", "all", 500),
     ("adv", "all", 2000),
-    near=NEARLY,
+    near=LEVEL,
   ),
   Claim(
     "adv_training",
@@ -222,6 +211,7 @@ _NORMALISATION = (
     ("adv", "all", None),
     near=NEARLY,
   ),
+  # Not with logit pairing: 3.9 points apart, that pair is what NEARLY is measured by.
   Claim(
     "mbn_clean_alone",
     "On clean images, MBN's clean branch is nearly as accurate as a network trained on"
@@ -269,7 +259,7 @@ _NORMALISATION = (
     "4.2",
     ("mbn", "adv", 500),
     ("mbn", "adv", 2000),
-    near=NEARLY,
+    near=LEVEL,
   ),
   Claim(
     "mbn_alp_levels",
@@ -278,7 +268,7 @@ _NORMALISATION = (
     "4.2",
     ("mbn_alp", "adv", 500),
     ("mbn_alp", "adv", 2000),
-    near=NEARLY,
+    near=LEVEL,
   ),
   Claim(
     "gn",
@@ -294,16 +284,16 @@ _NORMALISATION = (
     "4.2",
     ("gn", "all", 500),
     ("gn", "all", 2000),
-    near=NEARLY,
+    near=LEVEL,
   ),
   Claim(
     "eps8_levels",
-    "At eps 8, the mixture with plain BN too has nearly the same accuracy against"
-    " PGD-500 and PGD-2000.",
+    "At half the eps, the mixture with plain BN too has nearly the same accuracy"
+    " against PGD-500 and PGD-2000.",
     "4.2",
     ("adv_clean_eps8", "all", 500),
     ("adv_clean_eps8", "all", 2000),
-    near=NEARLY,
+    near=LEVEL,
   ),
 )
 
@@ -372,7 +362,7 @@ _BEYOND = (
   Claim(
     "depth_638_clean_accuracy",
     "Trained on adversarial images, ResNet-638 is more accurate on clean images than"
-    " ResNet-152.",
+    " ResNet-152: by 5.1 points in Table 7, by 6.1 in the text.",
     "5",
     ("depth_638", "all", _CLEAN),
     ("depth_152", "all", _CLEAN),
@@ -383,7 +373,7 @@ _BEYOND = (
     "5",
     ("depth_338_clean", "all", _CLEAN),
     ("depth_152_clean", "all", _CLEAN),
-    near=NEARLY,
+    near=LEVEL,
   ),
   Claim(
     "alp_steps",

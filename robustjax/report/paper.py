@@ -101,6 +101,7 @@ class Figure:
     x: what the horizontal axis says.
     y: what the vertical axis says.
     series: its lines.
+    notes: keys of `NOTES`.
   """
 
   number: int
@@ -108,6 +109,7 @@ class Figure:
   x: str
   y: str
   series: tuple[Series, ...]
+  notes: tuple[str, ...] = ()
 
 
 # At the paper's scale these settings are the same run as another.
@@ -137,9 +139,9 @@ NOTES: Mapping[str, str] = {
   ),
   "batch_8196": 'Table 7 prints a batch size of 8196; Table 6 and the text say 8192.',
   "table7_labels": (
-    'Table 7, as we have it, labels this row "100% adv + 100% clean", a second time in'
-    " its block. It is 100% adv + 0% clean: Tables 4 and 5 have its numbers, and its *"
-    " row follows."
+    'Table 7, as we have it, labels this row "100% adv + 100% clean", as the row'
+    " above it must be. It is 100% adv + 0% clean: Tables 4 and 5 have its numbers, and"
+    " its * row follows."
   ),
   "table1_caption": (
     "Table 1's caption names MBN_clean twice; for adversarial images it means MBN_adv."
@@ -154,7 +156,10 @@ NOTES: Mapping[str, str] = {
     " the order of appendix A's list, is our reading: the list and the heights of the"
     " merged cells agree with it, and so does Table 7 for the last two rows."
   ),
-  "table3_lost": "The PGD-2000 accuracy of this row of Table 3 is lost.",
+  "table3_lost": (
+    "The PGD-2000 accuracy of this row of Table 3 is lost. Its 47.0 stands in that"
+    " column; that it is the PGD-10 accuracy is our reading."
+  ),
   "table7_names": (
     "In our copy of Table 7 this row's label is lost, misread or run together with"
     " another's; the order of the strategies and Tables 4 and 5 say which row it is."
@@ -172,7 +177,8 @@ NOTES: Mapping[str, str] = {
   ),
   "table7_62_5": (
     "Doubtful: the * row below has a clean accuracy 2.9 points higher, and in no other"
-    " pair of Table 7 does the * row have a higher one. No other table repeats it."
+    " pair of Table 7 does the * row have a higher one. No other row's PGD-10 accuracy"
+    " is so near its clean one, and no other table repeats it."
   ),
   "table7_same": (
     "Our copy of Table 7 has 53.0 and 49.8 in the MBN row and in the MBN* row, where"
@@ -599,7 +605,7 @@ def _figures() -> tuple[Figure, ...]:
   return (
     Figure(
       1, "Robustness and the portion of clean images in training",
-      "clean images kept in training (%)", accuracy, (mixtures,),
+      "clean images kept in training (%)", accuracy, (mixtures,), ("more_clean",),
     ),
     Figure(
       2, "Strategies with plain BN against more and more steps", steps, accuracy,
@@ -613,7 +619,7 @@ def _figures() -> tuple[Figure, ...]:
     ),
     Figure(
       7, "Depth, for adversarial and for clean training", "depth (layers)", accuracy,
-      (adv, clean),
+      (adv, clean), ("clean_depth",),
     ),
   )  # fmt: skip
 
