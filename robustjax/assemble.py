@@ -141,6 +141,7 @@ def train_step(
     strategy,
     make_optimizer(config),
     axis,
+    optimizer.norms if config.train.parameters == "norm" else None,
   )
 
 

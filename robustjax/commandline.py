@@ -34,6 +34,7 @@ def parse() -> Arguments:
   """
   argv = sys.argv
   _check_file(argv)
+  _check_fixed(argv)
   values = flags.FlagValues()
   config_flags.DEFINE_config_file(
     "config",
@@ -57,6 +58,7 @@ def parse() -> Arguments:
   if not isinstance(values.config, ml_collections.ConfigDict):
     raise UserError(f"get_config() returns {values.config!r}, not a configuration")
   config = values.config
+  _check_setting(argv, config.setting)
   for name, value in config_flags.get_override_values(values["config"]).items():
     configs.change(config, name, value, configs.COMMAND_LINE)
   configs.check(config)
@@ -107,6 +109,15 @@ def _check_file(argv: Sequence[str]) -> None:
     )
 
 
+def _check_fixed(argv: Sequence[str]) -> None:
+  """Refuses to override what says something about the values."""
+  for name, _ in _flags(argv):
+    if name == "config.scale":
+      raise UserError("--config.scale cannot be set: the word mini behind a colon does")
+    if name == "config.sources":
+      raise UserError("--config.sources does not exist")
+
+
 def _flags(argv: Sequence[str]) -> Iterator[tuple[str, str]]:
   for word, following in itertools.pairwise([*argv[1:], ""]):
     name, equals, value = word.lstrip("-").partition("=")
@@ -114,10 +125,27 @@ def _flags(argv: Sequence[str]) -> Iterator[tuple[str, str]]:
       yield name, value if equals else following
 
 
+def _check_setting(argv: Sequence[str], setting: str) -> None:
+  """Refuses a file that names its runs after another one.
+
+  A copied file would otherwise pass for the setting that it was copied from.
+  """
+  given = dict(_flags(argv))
+  stem = Path(given["config"].partition(":")[0]).stem
+  if (
+    "config.setting" not in given
+    and f"{setting}_".removeprefix(f"{stem}_") == f"{setting}_"
+  ):
+    raise UserError(
+      f"{given['config']} calls its setting {setting!r}: say config.base({stem!r},"
+      " variant), since that names its runs"
+    )
+
+
 def _unknown_name(argv: Sequence[str]) -> str:
   for name, _ in _flags(argv):
-    short = name.removeprefix("config.")
-    if name.startswith("config.") and short not in configs.DEFAULTS:
+    short = name.removeprefix("no").removeprefix("config.")
+    if "config." in name and short not in configs.DEFAULTS:
       return f"--{name} does not exist{configs.nearest(short)}"
   return ""
 

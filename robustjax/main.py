@@ -14,7 +14,7 @@ from robustjax import assemble, commandline, inspection, pretrained, stages
 from robustjax import workdir as workdirs
 from robustjax.errors import UserError
 from robustjax.evaluation import evaluate
-from robustjax.report import figures, table
+from robustjax.report import anatomy, figures, table
 from robustjax.runtime import log, parallel
 from robustjax.runtime.preemption import Stop, Stopped
 
@@ -53,6 +53,8 @@ def run(config: assemble.Config, workdir: Path) -> None:
     if not picture.exists():
       figures.evaluation_figure(workdir)
     log.say(f"\n{table.evaluation_table(evaluation)}\n\nPicture: {picture}")
+    if not (workdir / anatomy.EXAMPLES).exists():
+      log.say(f"Figures 5, 6 and images: python -m robustjax.inspect {workdir}")
 
 
 def work(config: assemble.Config, workdir: Path) -> dict[str, Any]:
@@ -60,7 +62,8 @@ def work(config: assemble.Config, workdir: Path) -> dict[str, Any]:
   stop = Stop().listen()
   mesh = parallel.mesh()
   assemble.check(config, mesh)
-  pretrained.check(config)
+  if not workdirs.has_checkpoint(workdir):  # later it does not need its source
+    pretrained.check(config)
   try:
     data = assemble.open_data(config)
   except UserError as error:
@@ -72,11 +75,12 @@ def work(config: assemble.Config, workdir: Path) -> dict[str, Any]:
   lock = workdirs.claim(workdir, config) if this.leads else None
   state = stages.train(this)
   evaluation = stages.evaluation(this, state)
-  if jax.process_count() == 1:  # other hosts would have to wait for the one that looks
-    inspection.inspect(config, workdir, data, state)
   if lock:
     (workdir / figures.EVALUATION).unlink(missing_ok=True)  # of an earlier evaluation
     log.write_json(workdir / workdirs.EVALUATION, evaluation)
+    if jax.process_count() == 1:  # or the other hosts would have to wait
+      stop.release()  # the run is complete, and this can be done at any time
+      inspection.inspect(config, workdir, data, state)
     lock.close()
   return evaluation
 

@@ -25,6 +25,11 @@ def default(config: ml_collections.ConfigDict) -> Path:
   return Path("runs") / f"{config.setting}-{config.scale}"
 
 
+def has_checkpoint(workdir: Path) -> bool:
+  """Whether a run has saved a step here."""
+  return any(p.name.isdigit() for p in workdir.glob(f"{CHECKPOINTS}/*"))
+
+
 def check(workdir: Path, config: ml_collections.ConfigDict) -> None:
   """Refuses a folder that holds a run of another configuration.
 
@@ -32,8 +37,7 @@ def check(workdir: Path, config: ml_collections.ConfigDict) -> None:
     UserError: one line that names the first difference.
   """
   path = workdir / CONFIG
-  saved = any(p.name.isdigit() for p in workdir.glob(f"{CHECKPOINTS}/*"))
-  if not (saved and path.exists()):  # what never saved a step has nothing to lose
+  if not (has_checkpoint(workdir) and path.exists()):  # there is nothing to lose
     return
   before, now = (
     configs.flatten(configs.load(values))

@@ -76,6 +76,7 @@ def test_unknown_variant_lists_the_known():
     ("optimizer.name", "adam", "optimizer.name is 'adam'; it may be 'sgd', 'rmsprop'"),
     ("optimizer.decay_every", 2.0, "decay_every and .* are both set"),
     ("train.parameters", "norm", "--config.init.run=DIR"),
+    ("scale", "large", "config.scale is 'large'; it may be 'paper', 'mini'"),
     ("loss.adv", False, "neither adversarial nor clean"),
     ("loss.alp_weight", 0.5, "alp_weight pairs .* needs"),
     ("train.running_statistics_epochs", 99.0, "it may be 0.0 to 8.0"),

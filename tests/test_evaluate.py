@@ -36,10 +36,14 @@ def run(tmp_path, monkeypatch):
 
   monkeypatch.setattr(trajectory, "count_batch", count_batch)
 
+  def batches(first):
+    assert first < 5  # a pipeline has no batch after the last
+    return iter(range(first, 5))
+
   def go(stop_at=0, identity=1):
     seen.clear()
     found = evaluate.evaluate(
-      None, {"clean": 0, "adv": 1}, lambda k: iter(range(k, 5)), key=None, plan=PLAN,
+      None, {"clean": 0, "adv": 1}, batches, key=None, plan=PLAN,
       eps=4.0, images=18, batch_size=4, identity={"step": identity},
       workdir=tmp_path, stop=StopAt(stop_at), shows=True,
     )  # fmt: skip
@@ -68,6 +72,11 @@ def test_goes_on_where_it_stopped(run, tmp_path, stop_at):
   whole = [b for b, v in run.seen if v == 1]  # both branches are done
   assert run(identity=2) == expected
   assert {b for b, _ in run.seen} == set(range(5)) - set(whole)
+
+
+def test_all_batches_done_and_nothing_written_is_enough(run):
+  expected = run()
+  assert run() == expected and not run.seen  # no batch is asked for
 
 
 def test_counts_of_another_evaluation_are_refused_and_kept(run, tmp_path):

@@ -34,9 +34,10 @@ def start(tmp_path_factory):
   environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": cache}
   environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
-  def started(workdir, *words):
+  def started(workdir, *words, config=TINY[0]):
+    flags = [config, *TINY[1:], f"--workdir={workdir}", *words]
     return subprocess.Popen(
-      [sys.executable, "-m", "robustjax.main", *TINY, f"--workdir={workdir}", *words],
+      [sys.executable, "-m", "robustjax.main", *flags],
       cwd=ROOT, env=environment, text=True,
       stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
@@ -94,7 +95,10 @@ def test_it_leaves_the_files_it_promises(finished):
   assert steps == list(range(1, 32))
   assert {r["step"] for r in records if r["split"] == "validation"} == {8, 16, 24, 31}
   assert json.loads((workdir / "config.json").read_text())["attack"]["steps"] == 2
-  assert (workdir / "evaluation.png").stat().st_size > 10000
+  pictures = ("evaluation.png", "statistics.png", "examples.png")
+  assert all((workdir / name).stat().st_size > 10000 for name in pictures)
+  statistics = json.loads((workdir / "statistics.json").read_text())
+  assert statistics["step"] == 31 and (workdir / "examples.npz").exists()
   assert "PGD-20" in out and "worst case" in out and "images/s" in err
 
 
@@ -108,6 +112,36 @@ def test_run_again_says_that_it_is_complete(start, finished):
   table = out[out.index("branch ") : out.index("Picture")].strip()
   assert table in again
   assert {p: p.stat().st_mtime_ns for p in workdir.rglob("*")} == before
+
+
+@pytest.mark.slow
+def test_fine_tuning_moves_the_norms_of_a_finished_run_alone(start, finished, tmp_path):
+  source, tuned = finished[0], tmp_path / "tuned"
+  config = "--config=experiments/bn_finetune.py:to_adv,mini"
+  words = ["--config.model.norm=mbn", "--config.loss.clean_ratio=1.0"]
+  process = start(tuned, f"--config.init.run={source}", *words, config=config)
+  _, err = process.communicate(timeout=600)
+  assert process.returncode == 0, err
+  before, after = saved_digests(source, 31), saved_digests(tuned, 31)
+  params = [path for path in after if path.startswith("params/")]
+  for path in params:
+    is_norm = {"clean", "adv"} & set(path.split("/"))
+    assert (before[path] != after[path]) == bool(is_norm), path
+  # What a look at the run would have left is offered again where it is missing.
+  (tuned / "examples.npz").unlink()
+  process = start(tuned, f"--config.init.run={source}", *words, config=config)
+  out, _ = process.communicate(timeout=120)
+  assert process.returncode == 0 and f"python -m robustjax.inspect {tuned}" in out
+
+
+def test_fine_tuning_from_nothing_is_one_line(start, tmp_path):
+  config = "--config=experiments/bn_finetune.py:to_adv,mini"
+  missing = tmp_path / "missing"
+  process = start(tmp_path / "run", f"--config.init.run={missing}", config=config)
+  _, err = process.communicate(timeout=120)
+  (line,) = err.splitlines()
+  assert process.returncode == 2 and f"{missing}, which this run starts from" in line
+  assert not (tmp_path / "run").exists()
 
 
 def lines(path):

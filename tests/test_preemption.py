@@ -46,3 +46,13 @@ def test_one_sync_point_of_several_processes_is_remembered(monkeypatch):
 
 def test_without_a_signal_nothing_is_asked(stop):
   assert not any(stop.requested() for _ in range(3))
+
+
+def test_released_signals_end_the_process_again():
+  before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
+  try:
+    Stop().listen().release()
+    assert all(signal.getsignal(n) == signal.SIG_DFL for n in before)
+  finally:
+    for number, handler in before.items():
+      signal.signal(number, handler)

@@ -25,13 +25,15 @@ NORMS = {
 }
 
 
-def make(norm, strategy, attack=ATTACK, axis=None):
+def make(norm, strategy, attack=ATTACK, axis=None, trained=None):
   """A state and its train step."""
   net, optimizer = tiny(NORMS[norm]), optax.sgd(0.1, momentum=0.9)
   made = state.create(net.init, optimizer, jax.random.key(0), (8, 8, 3))
   made = made.replace(params=lively(made.params))
   attack_step = step.make_attack_step(net.apply, attack, CLASSES)
-  made_step = step.make_train_step(net.apply, attack_step, strategy, optimizer, axis)
+  made_step = step.make_train_step(
+    net.apply, attack_step, strategy, optimizer, axis, trained
+  )
   return made, made_step if axis else jax.jit(made_step)
 
 
@@ -247,3 +249,21 @@ def test_logit_pairing_pairs_an_image_with_its_own_clean_one(batch):
   kept = jnp.arange(64) % GROUP < 3
   expected = jnp.mean(jnp.sum(jnp.square(apart), -1)[kept])
   np.testing.assert_allclose(metrics["alp"], expected, rtol=1e-3)
+
+
+def test_what_is_not_trained_has_no_gradient(batch):
+  """Neither in the update nor in the norm that is logged."""
+
+  def is_bias(params):
+    return jax.tree_util.tree_map_with_path(lambda p, _: p[-1].key == "bias", params)
+
+  now, whole = make("bn", step.Strategy(group=GROUP, clean_ratio=0.0))
+  _, part = make("bn", step.Strategy(group=GROUP, clean_ratio=0.0), trained=is_bias)
+  (one, all_metrics), (two, metrics) = whole(now, batch, KEY), part(now, batch, KEY)
+  expected = jax.tree.map(
+    lambda moves, a, b: a if moves else b, is_bias(now.params), one.params, now.params
+  )
+  assert_same(two.params, expected, 1e-6)
+  change = jax.tree.map(lambda a, b: (a - b) / 0.1, now.params, expected)
+  np.testing.assert_allclose(metrics["grad_norm"], optax.tree.norm(change), rtol=1e-3)
+  assert metrics["grad_norm"] < all_metrics["grad_norm"]

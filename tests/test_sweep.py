@@ -80,7 +80,11 @@ rows = [
 ]
 (workdir / "evaluation.json").write_text(json.dumps({"rows": rows}))
 """
-DRIVER = "import sys; from launch import sweep; sys.exit(sweep.main({}))"
+# A SIGHUP that whoever runs the tests ignores would be ignored here too.
+DRIVER = (
+  "import signal, sys; from launch import sweep;"
+  " signal.signal(signal.SIGHUP, signal.SIG_DFL); sys.exit(sweep.main({}))"
+)
 STRONGEST = "PGD-50 50.0% clean, 79.3% adv"
 
 

@@ -25,6 +25,18 @@ def test_config_json_is_the_resolved_configuration(tmp_path, c):
   ]
 
 
+def test_config_json_keeps_overrides_and_sources(tmp_path, c):
+  config.change(c, "attack.eps", 8.0, config.COMMAND_LINE)
+  workdir.claim(tmp_path, c).close()
+  record = json.loads((tmp_path / "config.json").read_text())
+  assert record["overrides"] == {"attack.eps": 8.0}
+  rows = {row["name"]: row for row in record["table"]}
+  assert rows["attack.eps"]["source"] == "command line"
+  assert (
+    rows["attack.steps"]["unit"] == "steps" and rows.keys() == config.DEFAULTS.keys()
+  )
+
+
 def saved(folder, c):
   """The folder of a run that has saved a step."""
   workdir.claim(folder, c).close()

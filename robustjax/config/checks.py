@@ -10,6 +10,7 @@ from robustjax.config.defaults import DEFAULTS
 from robustjax.errors import UserError
 
 _CHOICES: Mapping[str, tuple[Any, ...]] = {
+  "scale": ("paper", "mini"),
   "data.channels": (1, 3),
   "data.transform": ("imagenet", "small", "none"),
   "model.block": ("", "basic", "bottleneck"),
@@ -182,6 +183,11 @@ def _wrong_strategy(flat: Mapping[str, Any]) -> Iterator[tuple[Any, str]]:
     flat["model.norm"] == "mbn" and not both,
     "model.norm is 'mbn', whose clean or adv branch would never be trained here: set"
     " it to 'bn', or loss.adv with a loss.clean_ratio above 0",
+  )
+  yield (
+    flat["model.norm"] == "gn" and flat["train.running_statistics_epochs"],
+    "train.running_statistics_epochs needs running statistics, which norm='gn' has"
+    " none of: set it to 0",
   )
   yield (
     flat["train.parameters"] == "norm" and not flat["init.run"],

@@ -46,7 +46,7 @@ def _pgd(paper: tuple[int, float], mini: tuple[int, float]) -> Variant:
   names = ("attack.steps", "attack.step_size")
   return Variant(
     f"PGD-{paper[0]} for training instead of PGD-30 (appendix B.1)",
-    "paper appendix B.1: PGD-10 with step size 2, PGD-5 with 4",
+    "paper appendix B.1" + (f": step size {paper[1]:g}" if paper[1] > 1 else ""),
     dict(zip(names, paper, strict=True)),
     dict(zip(names, mini, strict=True)),
   )

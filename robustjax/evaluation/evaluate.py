@@ -65,7 +65,8 @@ def evaluate(
       bar.close()
       raise Stopped(f"during the evaluation, after {done} of {batch_count} batches")
 
-  for batch in batches_from(done):
+  # Nothing may be left: all that an interrupted run still had to do was to write it.
+  for batch in batches_from(done) if done < batch_count else ():
     for name, variables in branches.items():
       counts[name].update(
         trajectory.count_batch(steps, variables, batch, key, plan, after_chunk)

@@ -93,6 +93,7 @@ def make_train_step(
   strategy: Strategy,
   optimizer: optax.GradientTransformation,
   axis: str | None = None,
+  trained: Callable[[Any], Any] | None = None,
 ) -> Step:
   """The step that learns from one batch.
 
@@ -103,6 +104,8 @@ def make_train_step(
     optimizer: from `robustjax.training.optimizer`.
     axis: the name of the mapped axis, over which gradients, statistics and metrics
       are averaged; None on a single device.
+    trained: parameters -> a tree of booleans, which of them have a gradient; all of
+      them if None.
 
   Returns:
     train_step(state, batch, key) -> (state, metrics), every metric a float32 scalar:
@@ -123,6 +126,9 @@ def make_train_step(
       return loss, (stats, metrics)
 
     grads, (stats, metrics) = jax.grad(loss_fn, has_aux=True)(state.params)
+    if trained:  # XLA then leaves the others' gradients out
+      none = jax.tree.map(jnp.zeros_like, grads)
+      grads = jax.tree.map(jnp.where, trained(grads), grads, none)
     if axis:
       grads, stats, metrics = jax.lax.pmean((grads, stats, metrics), axis)
     metrics["grad_norm"] = optax.tree.norm(grads)
