@@ -10,6 +10,11 @@ mini=
 case "${1:-}" in
   mini) mini=,mini; shift ;;
   paper) shift ;;
+  "" | -*) ;; # the scale is left out
+  *)
+    echo "error: '$1' is not a scale: say mini or paper, and flags of launch.sweep" >&2
+    exit 2
+    ;;
 esac
 
 settings=()

@@ -5,6 +5,7 @@ Figures 5 and 6 of the paper, and a panel of images, as files for a report.
 
 import dataclasses
 import difflib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,7 @@ def _batch_statistics(
   group, few = config.model.group, len(source) < 2 * config.model.group
   indices = np.random.default_rng(seed).choice(len(source), (2, group), few)
   platform = _platform(state)
+  _say(f"Statistics of two batches of {group} images; the attack compiles first.")
   attack = jax.jit(assemble.attack_step(config, platform))
   net = assemble.network(config, platform, plain=True)
   of_batch = jax.jit(lambda variables, x: statistics.batch(net.apply, variables, x))
@@ -197,6 +199,7 @@ def attacked_images(
   (plan,) = trajectory.trajectories((steps,), values.eps, values.step_size)
   branch = "adv" if config.model.norm == "mbn" else "all"
   platform = _platform(state)
+  _say(f"{count} images against PGD-{steps}; it compiles first.")
   found = examples.examples(
     _logits(config, platform, attacked=False),
     _logits(config, platform, attacked=True),
@@ -246,6 +249,10 @@ def _read(
   data = config.data
   transform = transforms.by_name(data.transform, train=False, size=data.image_size)
   return pipeline.batch_of(source, transform, indices)
+
+
+def _say(message: str) -> None:
+  print(message, file=sys.stderr, flush=True)
 
 
 def _name(config: assemble.Config) -> str:

@@ -2,21 +2,42 @@
 
 import json
 
+import test_experiments as experiments
 
-def config(setting="mbn_alp", *, scale="mini", eps=None, seed=0, **changed):
-  """What config.json holds; `changed` replaces top-level keys."""
-  mini = scale == "mini"
-  eps = eps or (32.0 if mini else 16.0)
+from robustjax import config as configs
+
+# The name of each setting of the paper -> its experiment's file and words.
+SETTINGS = {
+  "_".join([name, *filter(None, words.split(","))]): (name, words)
+  for name, words in experiments.SETTINGS
+}
+ATTACKS = ("attack.eps", "attack.step_size", "eval.eps", "eval.step_size")
+
+
+def config(setting="mbn_alp", *, scale="mini", eps=None, overrides=None, **changed):
+  """What config.json holds.
+
+  Args:
+    setting: of the paper; any other name is that of a run with the values of adv.
+    scale: "paper" or "mini".
+    eps: of both attacks: the sizes of their steps follow in proportion.
+    overrides: dotted name -> value, from the command line. A name that there is none
+      of is recorded and changes nothing.
+    changed: top-level keys that are replaced, whatever the experiment says.
+  """
+  name, words = SETTINGS.get(setting, ("adv", ""))
+  c = experiments.setting(name, f"mini,{words}" if scale == "mini" else words)
+  c.setting = setting
+  flat = configs.flatten(c)
+  factor = eps / flat["eval.eps"] if eps else 1
+  given = {} if factor == 1 else {n: factor * flat[n] for n in ATTACKS}
+  given |= overrides or {}
+  for changed_name in given.keys() & flat.keys():
+    configs.change(c, changed_name, given[changed_name], configs.COMMAND_LINE)
   return {
-    "setting": setting,
-    "scale": scale,
-    "seed": seed,
-    "data": {"name": "fashion_mnist_mini" if mini else "imagenet2012"},
-    "attack": {"eps": eps, "step_size": eps / 4, "steps": 7},
-    "eval": {"eps": eps, "step_size": eps / 16, "images": 1000},
-    "train": {"epochs": 8.0 if mini else 110.0},
-    "overrides": {},
-    "table": [],
+    **configs.plain(c),
+    "overrides": given,
+    "table": configs.table(c),
     **changed,
   }
 

@@ -190,6 +190,15 @@ def test_a_study_needs_one_of_its_rows(name):
     setting(name, "mini")
 
 
+@pytest.mark.parametrize(
+  "name, words",
+  [("alp_study", "1,2"), ("bn_finetune", "to_clean,to_adv"), ("depth", "152,200")],
+)
+def test_two_rows_of_a_study_are_two_runs(name, words):
+  with pytest.raises(UserError, match="are two runs: choose one"):
+    setting(name, f"mini,{words}")
+
+
 # What differs in more than a number, each in the smallest net that shows it.
 TRAINED = [
   *((name, "") for name in ("clean", "adv_clean", *STRATEGIES[2:], "adv", "gn")),

@@ -119,6 +119,38 @@ def test_the_panel_says_what_was_seen_and_marks_what_is_wrong():
   assert colours == ["black"] * 3 + ["tab:red", "black", "tab:red"]
 
 
+HOSTILE = "$\\bad{$ \n W" * 20
+
+
+@pytest.mark.parametrize("count", [1, 3, 8])
+@pytest.mark.parametrize("run", ["mbn-mini", HOSTILE, "W" * 200])
+def test_a_title_lies_within_its_picture(count, run):
+  found = {
+    **examples(count),
+    "run": np.asarray(run),
+    "names": np.asarray([run[:7]] * 4),
+  }
+  statistic = {**statistics(), "run": run, "layer": run}
+  for figure in (
+    anatomy.panel_figure(found),
+    anatomy.running_figure(statistic),
+    anatomy.batch_figure(statistic),
+  ):
+    figure.draw_without_rendering()
+    title = figure.get_suptitle()
+    box = next(t for t in figure.texts if t.get_text() == title).get_window_extent()
+    width, height = figure.get_size_inches() * figure.dpi
+    assert 0 <= box.x0 < box.x1 <= width and 0 <= box.y0 < box.y1 <= height
+    assert box.height > 8 and (run != HOSTILE or "$\\bad{$" in title)
+    for axes in figure.axes:  # a title of several lines covers no picture
+      assert axes.get_tightbbox().y1 <= box.y0 + 1
+
+
+def test_very_many_images_are_not_all_drawn():
+  found = examples(100)
+  assert len([a for a in anatomy.panel_figure(found).axes if a.images]) == 3 * 64
+
+
 def write_statistics(path, found):
   path.write_text(json.dumps(found))
 
@@ -153,7 +185,16 @@ def damaged(found, change):
     lambda s: s["channels"].pop(),
     lambda s: s["running"].pop("adv"),
     lambda s: s["running"]["adv"]["var"].pop(),
-    lambda s: s["batches"]["adv"].append({"mean": [1, 2, "x"], "var": [1, 2, 3]}),
+    lambda s: s["batches"]["adv"].append(s["batches"]["adv"][0]),
+    lambda s: s["batches"]["adv"][1].update(mean=[1, 2, "3"]),
+    lambda s: s["running"]["adv"].update(var=[1, 2, float("nan")]),
+    lambda s: s["running"]["adv"].update(var=[1, 2, float("-inf")]),
+    lambda s: s["running"]["adv"].update(var=[1, 2, 10**400]),
+    lambda s: s["running"]["adv"].update(var=[1, 2, True]),
+    lambda s: s["channels"].__setitem__(0, -1),
+    lambda s: s["domains"].update(adv={"other": 4}),
+    lambda s: [s[k].update(_x=s[k]["adv"]) for k in ("running", "batches", "domains")],
+    lambda s: s.update(step=10**400),
     lambda s: s.update(running=[]),
     lambda s: s.update(step="7"),
   ],
@@ -175,6 +216,23 @@ def test_damaged_statistics_are_one_line(tmp_path, change):
     lambda e: e.update(label=e["label"] + 9),
     lambda e: e.update(target=e["target"] / 2),
     lambda e: e.update(eps=np.ones(2)),
+    lambda e: e.update(eps=np.asarray("16")),
+    lambda e: e.update(eps=np.asarray(np.nan)),
+    lambda e: e.update(eps=np.asarray(np.inf)),
+    lambda e: e.update(eps=np.asarray(1e-30)),
+    lambda e: e.update(eps=np.asarray(-1.0)),
+    lambda e: e.update(step=np.asarray(-1)),
+    lambda e: e.update(steps=np.asarray(2.5)),
+    lambda e: e.update(run=np.asarray(5)),
+    lambda e: e.update(names=np.arange(4)),
+    lambda e: e.update(names=e["names"][None]),
+    lambda e: e.update(adv=e["adv"].astype(str)),
+    lambda e: e.update(adv=e["adv"].astype(np.float64)),
+    lambda e: e["adv"].__setitem__((0, 1, 1, 0), np.nan),
+    lambda e: e["adv"].__setitem__((0, 1, 1, 0), np.inf),
+    lambda e: e["adv"].__setitem__((0, 1, 1, 0), -20),
+    lambda e: e["label"].__setitem__(0, -1),
+    lambda e: e.update(clean=e["clean"][:, :0], adv=e["adv"][:, :0]),
     lambda e: e.update({k: v[:0] for k, v in e.items() if v.ndim and k != "names"}),
   ],
 )
@@ -206,3 +264,17 @@ def test_files_that_are_missing_or_cut_short_are_one_line(tmp_path, read, name):
     path.write_bytes(content)
     with pytest.raises(UserError, match=f"{path} is damaged"):
       read(path)
+
+
+def test_a_flipped_bit_in_a_compressed_file_is_one_line(tmp_path):
+  path = tmp_path / anatomy.EXAMPLES
+  np.savez_compressed(path, **examples())
+  whole = path.read_bytes()
+  for place in range(0, len(whole), len(whole) // 40):
+    flipped = bytearray(whole)
+    flipped[place] ^= 255
+    path.write_bytes(flipped)
+    try:
+      anatomy.read_examples(path)  # what no check covers may be sound all the same
+    except UserError as error:
+      assert "is damaged" in str(error)

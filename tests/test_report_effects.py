@@ -109,7 +109,7 @@ def test_nearness():
   other = Count(IMAGES // 2 + IMAGES // 200, IMAGES, 1)  # half a point
   assert words(half, other, False) == words(other, half, False) == {effects.APPEARS}
   far = Count(IMAGES // 2 + IMAGES // 5, IMAGES, 1)  # 20 points
-  assert words(half, far, False) == words(far, half, False) == {effects.REVERSED}
+  assert words(half, far, False) == words(far, half, False) == {effects.DIFFERS}
   few = Count(50, 100, 1)  # too few images to say
   assert words(few, few, False) == {effects.NOT_SEEN}
 

@@ -1,11 +1,18 @@
 """The command: files in, one page and its Markdown out; mistakes in one line."""
 
+import copy
+import json
 import re
 
+import numpy as np
 import pytest
 import report_runs as make
+import test_report_anatomy as anatomies
 
 from robustjax.report import __main__ as report
+from robustjax.report import anatomy, conditions, content, inside, markdown, page
+from robustjax.report import runs as finder
+from robustjax.report.document import Panels
 
 
 def test_an_empty_folder_gives_a_report_all_the_same(tmp_path, capsys):
@@ -51,6 +58,45 @@ def test_an_earlier_report_is_overwritten_and_nothing_else(tmp_path, capsys):
   assert (tmp_path / "index.html").read_text() == "<p>mine</p>"
 
 
+def test_a_markdown_of_somebody_else_is_kept(tmp_path, capsys):
+  (tmp_path / "runs").mkdir()
+  arguments = [str(tmp_path / "runs"), f"--out={tmp_path}"]
+  (tmp_path / "report.md").write_text("mine, of pictures: ![](figures/x.png)")
+  assert report.main(arguments) == 2
+  assert "report.md is not a report of this tool" in capsys.readouterr().err
+  assert (tmp_path / "report.md").read_text().startswith("mine")
+  assert not (tmp_path / "index.html").exists()
+
+
+def test_pictures_that_only_an_earlier_report_had_are_removed(tmp_path):
+  runs, out = tmp_path / "runs", tmp_path / "out"
+  run = make.make(runs / "x", "adv", {"all": make.MINI})
+  assert report.main([str(runs), f"--out={out}"]) == 0
+  figures = out / "figures"
+  (mini, *_) = old = [p.name for p in figures.glob("*condition*")]
+  others = (
+    "mine.png",
+    "figure-2-condition-9.png",
+    "notes.txt",
+    "images-condition-9-1.png",
+  )
+  for name in others:
+    (figures / name).write_text("mine")
+  # A reference that a run's name imitates is no reference.
+  (run / "evaluation.json").unlink()
+  run.rename(runs / "y](figures\\images-condition-9-1.png)")
+  named = f"![x\\](figures/{others[3]}) ![](figures/../report.md) ![](figures/mine.png)"
+  with (out / "report.md").open("a") as file:
+    file.write(named)
+  assert report.main([str(runs), f"--out={out}"]) == 0
+  left = {path.name for path in figures.iterdir()}
+  assert mini not in left and not left & set(old)
+  assert left >= {*others, "figure-2-published.png"}
+  text = (out / "report.md").read_text()
+  shown = set(re.findall(r"\]\(figures/([^)]*png)\)", text))
+  assert left - set(others) == shown
+
+
 @pytest.mark.parametrize(
   ("arguments", "says"),
   [
@@ -73,3 +119,121 @@ def test_a_mistake_is_one_line(tmp_path, monkeypatch, capsys, arguments, says):
   assert not written.out
   (line,) = written.err.splitlines()
   assert line.startswith("error: ") and says in line
+
+
+# What stands in no file that a run wrote: too large, not finite, or of another kind.
+ODD = (10**400, -1, float("nan"), float("inf"), "x", "$\\bad{$", None, [], {}, True)
+
+
+def _places(value, path=()):
+  """Where there is something in a JSON value, branches and leaves."""
+  nested = {
+    dict: lambda: value.items(),
+    list: lambda: enumerate(value),
+  }.get(type(value), tuple)()
+  for name, inner in nested:
+    yield (*path, name)
+    yield from _places(inner, (*path, name))
+
+
+def _replaced(value, path, odd):
+  changed = inner = copy.deepcopy(value)
+  for name in path[:-1]:
+    inner = inner[name]
+  inner[path[-1]] = odd
+  return changed
+
+
+def _good():
+  """What the files of a good run hold."""
+  record = {"step": 5, "epoch": 1.0, "split": "validation", "accuracy_adv": 0.5}
+  both = {"adv": {0: 812, 10: 800}, "clean": {0: 900, 10: 10}}
+  found = make.evaluation(both, guesses=["a=1"])
+  return {
+    "config.json": make.config("mbn", overrides={"seed": 0, "eval.readings": [10]}),
+    "evaluation.json": found,
+    "metrics.jsonl": record,
+    "statistics.json": anatomies.statistics(channels=(3, 5)),
+  }
+
+
+def _odd_arrays(array):
+  for odd in ("x", "$\\bad{$", -1, np.nan, np.inf, True, 2**62):
+    yield np.asarray(odd)
+    yield np.full(array.shape, odd)
+  yield np.asarray([])
+  yield np.asarray(None, object)
+  yield array[None]
+  yield array.astype(str)
+  if array.dtype.kind != "U":
+    yield array.astype(np.float64)
+
+
+def _odd_runs(folder):
+  """Writes runs with one odd value each; yields the run's name, the file, the value."""
+  good = _good()
+  arrays = anatomies.examples(1)
+  changes = [
+    (file, path, odd, _replaced(value, path, odd))
+    for file, value in good.items()
+    for path in _places(value)
+    for odd in ODD
+  ]
+  changes += [
+    ("examples.npz", name, odd, {**arrays, name: odd})
+    for name, array in arrays.items()
+    for odd in _odd_arrays(array)
+  ]
+  for number, (file, _, odd, changed) in enumerate(changes):
+    run = folder / f"run{number:04d}"
+    run.mkdir(parents=True)
+    for name, value in good.items():
+      if name != "statistics.json" or file == name:
+        (run / name).write_text(json.dumps(changed if name == file else value))
+    if file == "examples.npz":
+      np.savez(run / file, **changed)
+    yield run.name, file, odd
+
+
+@pytest.mark.slow
+def test_no_value_in_a_file_costs_the_report(tmp_path):
+  odd = list(_odd_runs(tmp_path))
+  document = content.build([tmp_path])
+  problems = markdown.render(document)
+  problems = problems[problems.index("## Problems") : problems.index("## Notes on")]
+  assert "cannot be drawn" not in problems
+  assert "Problems" in page.render(document)
+  found, _ = finder.find([tmp_path])
+  read = {run.name: run for run in found}
+  assert len(read) > 300
+  assert len(odd) > 800
+  for name, file, value in odd:
+    if file in ("evaluation.json", "statistics.json") and isinstance(value, float):
+      assert f"{name}/{file} is damaged" in problems, "no number that is none passes"
+    assert name in read or f"{name}/config.json is damaged" in problems
+    # Each by itself, so that each is drawn.
+    if file in ("statistics.json", "examples.npz"):
+      said = []
+      alone, others = conditions.group([read[name]])
+      figures, images = inside.blocks(alone, others, said)
+      drawn = [b for b in (*figures, *images) if isinstance(b, Panels)]
+      assert bool(drawn) != bool(said), (name, said)
+      assert all(f"{name}/{file} is damaged" in line for line in said)
+
+
+def test_what_cannot_be_drawn_is_a_line_and_another_run_is_drawn(tmp_path, monkeypatch):
+  for name in ("a", "b"):
+    run = make.make(tmp_path / name, "mbn")
+    found = {**anatomies.statistics(), "layer": name}
+    (run / "statistics.json").write_text(json.dumps(found))
+  title = anatomy._title
+
+  def fails(statistics):
+    if statistics["layer"] == "a":
+      raise RuntimeError("no\nfont")
+    return title(statistics)
+
+  monkeypatch.setattr(anatomy, "_title", fails)
+  text = markdown.render(content.build([tmp_path]))
+  assert "- a/statistics.json cannot be drawn (RuntimeError: no font)\n" in text
+  assert "Layer b" in text and "figure-5-condition-2-1.png" in text

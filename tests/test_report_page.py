@@ -89,6 +89,14 @@ def test_the_page_fetches_and_runs_nothing():
     assert where.startswith("data:") or (tag == "a" and where.startswith("#"))
 
 
+def test_the_policy_lets_a_page_show_its_own_pictures_and_styles_alone():
+  read = Reader(page.render(example(HOSTILE)))
+  metas = [attrs for tag, attrs in read.tags if tag == "meta"]
+  (policy,) = [m["content"] for m in metas if "http-equiv" in m]
+  assert "Content-Security-Policy" in [m.get("http-equiv") for m in metas]
+  assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
 def test_hostile_text_is_shown_as_it_is():
   read = Reader(page.render(example(HOSTILE)))
   assert read.text.count(HOSTILE) >= 10

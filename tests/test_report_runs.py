@@ -83,6 +83,9 @@ def test_the_last_validation(tmp_path):
   assert found.progress.validation == {"adv": 0.5}
 
 
+DEEP = json.loads("[" * 50 + "]" * 50)
+
+
 def _rows(**changed):
   return {"step": 1, "rows": [{**make.row("adv", 10, 500), **changed}]}
 
@@ -102,7 +105,17 @@ def _rows(**changed):
     ("config.json", {**make.config(), "seed": True}, "its seed is True"),
     ("config.json", {**make.config(), "overrides": []}, "its overrides is"),
     ("config.json", "[" * 100_000, "it is not JSON"),
+    ("config.json", {"model": 3}, "it has no setting"),
+    ("config.json", {**make.config(), "seed": -1}, "its seed is -1"),
+    ("config.json", {**make.config(), "seed": 10**13}, "its seed is 10000000"),
+    ("config.json", {**make.config(), "train": {"epochs": 10**400}}, "its train.epoch"),
+    ("config.json", {**make.config(), "overrides": {"a": DEEP}}, "it is not JSON"),
     ("evaluation.json", "", "it is not JSON"),
+    ("evaluation.json", {**_rows(), "what": [float("nan")]}, "it holds 'NaN'"),
+    ("evaluation.json", '{"step": 1, "rows": [-1e999]}', "it holds '-1e999'"),
+    ("evaluation.json", _rows(images=10**400), "row 1: its images is 1000"),
+    ("evaluation.json", _rows(correct=-1), "row 1: its correct is -1"),
+    ("metrics.jsonl", '{"step": 1, "epoch": 1e999}\n', "line 1: its epoch is inf"),
     ("evaluation.json", "null", "it has no step"),
     ("evaluation.json", {"step": 1, "rows": 5}, "its rows is 5"),
     ("evaluation.json", {"step": 1, "rows": []}, "it has no rows"),
@@ -127,12 +140,30 @@ def test_damage_is_one_line(tmp_path, file, value, says):
   else:
     path.write_text(value if isinstance(value, str) else json.dumps(value))
   found, (problem,) = read(tmp_path)
-  assert problem.startswith(f"x/{file} is damaged: ") and says in problem
+  other = " or of another version" if file == "config.json" else ""
+  assert problem.startswith(f"x/{file} is damaged{other}: ") and says in problem
   assert len(problem) < 200 and "\n" not in problem
   assert "y" in [run.name for run in found], "the other run is there all the same"
   if file == "evaluation.json":
     assert found[0].evaluation is None
     assert found[0].progress.text == "evaluation damaged"
+
+
+def test_numbers_of_which_no_progress_can_be_said(tmp_path):
+  run = make.make(tmp_path / "x", train={"epochs": 5e-324})
+  (run / "checkpoints" / ("9" * 200)).mkdir(parents=True)
+  values = {"accuracy_a": 10**400, "accuracy_b": float("nan"), "accuracy_c": True}
+  record = {"step": 10**12, "epoch": 0, "split": "validation", **values}
+  (run / "metrics.jsonl").write_text(json.dumps({**record, "accuracy_d": 1}) + "\n")
+  ((found,), problems) = read(tmp_path)
+  assert not problems and found.progress.validation == {"d": 1.0}
+  assert found.progress.step == 10**12
+  assert found.progress.text == "training 0\N{NO-BREAK SPACE}%"
+
+
+def test_a_name_that_no_folder_can_have(tmp_path):
+  with pytest.raises(UserError, match="is not a folder"):
+    read(tmp_path / ("x" * 300))
 
 
 def test_a_folder_where_a_file_should_be(tmp_path):

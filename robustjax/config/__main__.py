@@ -3,6 +3,7 @@
 python -m robustjax.config experiments/mbn_alp.py:mini [--config.section.name=value]
 """
 
+import os
 import sys
 
 from robustjax import commandline
@@ -28,7 +29,10 @@ def main() -> int:
     print(f"error: {error}", file=sys.stderr)
     return 2
   rows = [tuple(str(cell) for cell in row.values()) for row in configs.table(config)]
-  print(table.align([("name", "value", "unit", "source"), *rows]))
+  try:
+    print(table.align([("name", "value", "unit", "source"), *rows]), flush=True)
+  except BrokenPipeError:  # as with `| head`
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
   return 0
 
 

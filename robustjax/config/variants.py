@@ -95,6 +95,8 @@ def chosen(
   if choices and not any(word in choices for word in words):
     names = ", ".join(choices)
     raise UserError(f"this experiment needs one of the variants {names} after a colon")
+  if len(rows := [word for word in choices if word in words]) > 1:
+    raise UserError(f"variants {rows[0]!r} and {rows[1]!r} are two runs: choose one")
   found = {name: have[name] for name in have if name in words}
   setters: dict[str, str] = {}
   for word, chosen_variant in found.items():

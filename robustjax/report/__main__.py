@@ -4,6 +4,7 @@ python -m robustjax.report runs --out=report
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,14 @@ from robustjax.report.document import Document, Panels
 
 MISTAKE = 2  # exit status
 PAGE, MARKDOWN = "index.html", "report.md"
+
+# How the tool knows a Markdown of its own.
+MARK = "<!-- Written by python -m robustjax.report. -->\n\n"
+# The pictures that a Markdown of its own shows; no other name is ever the tool's.
+_PICTURE = re.compile(
+  rf"(?<!\\)\]\({markdown.FIGURES}/"
+  r"((?:figure-\d|images)(?:-published|-condition-\d+(?:-\d+)?)\.png)\)"
+)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -48,7 +57,8 @@ def write(folders: Sequence[Path], out: Path) -> list[Path]:
 
   Args:
     folders: searched for runs, at any depth.
-    out: folder for the report; an earlier report in it is overwritten.
+    out: folder for the report; an earlier report in it is overwritten, and those of its
+      pictures that this one lacks are removed.
 
   Returns:
     The page's path and the Markdown's.
@@ -56,41 +66,47 @@ def write(folders: Sequence[Path], out: Path) -> list[Path]:
   Raises:
     UserError: a folder cannot be read, or the report cannot be written.
   """
-  _check(out)
+  _check(out / PAGE, page.MARK)
+  earlier = _PICTURE.findall(_check(out / MARKDOWN, MARK))
   document = content.build(folders)
   try:
-    return _write(document, out)
+    return _write(document, out, earlier)
   except OSError as error:
     raise UserError(
       f"{out} cannot be written to ({error.strerror}): name another --out"
     ) from error
 
 
-def _check(out: Path) -> None:
-  """Refuses to overwrite a page that is no report."""
-  path = out / PAGE
+def _check(path: Path, mark: str) -> str:
+  """The text of an earlier report, or ""; refuses to overwrite what is no report."""
   try:
     text = path.read_text(encoding="utf-8", errors="replace")
   except (FileNotFoundError, NotADirectoryError):
-    return
+    return ""
   except OSError as error:
     raise UserError(
       f"{path} cannot be read ({error.strerror}): name another --out"
     ) from error
-  if page.MARK not in text:
+  if mark not in text:
     raise UserError(f"{path} is not a report of this tool: name another --out")
+  return text
 
 
-def _write(document: Document, out: Path) -> list[Path]:
+def _write(document: Document, out: Path, earlier: Sequence[str]) -> list[Path]:
   figures = out / markdown.FIGURES
   figures.mkdir(parents=True, exist_ok=True)
-  for block in document.blocks:
-    for panel in block.panels if isinstance(block, Panels) else ():
-      (figures / f"{panel.name}.png").write_bytes(pictures.png(panel.figure))
-  paths = [out / PAGE, out / MARKDOWN]
-  for path, render in zip(paths, (page.render, markdown.render), strict=True):
-    path.write_text(render(document), encoding="utf-8")
-  return paths
+  panels = [
+    panel
+    for block in document.blocks
+    for panel in (block.panels if isinstance(block, Panels) else ())
+  ]
+  for panel in panels:
+    (figures / f"{panel.name}.png").write_bytes(pictures.png(panel.figure))
+  (out / PAGE).write_text(page.render(document), encoding="utf-8")
+  (out / MARKDOWN).write_text(MARK + markdown.render(document), encoding="utf-8")
+  for name in set(earlier) - {f"{panel.name}.png" for panel in panels}:
+    (figures / name).unlink(missing_ok=True)
+  return [out / PAGE, out / MARKDOWN]
 
 
 if __name__ == "__main__":

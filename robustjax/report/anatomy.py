@@ -5,7 +5,6 @@ They are drawn from statistics.json and examples.npz, which `robustjax.inspect` 
 
 import json
 import textwrap
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from robustjax.errors import UserError
+from robustjax.report.document import clean
 from robustjax.report.figures import COLOURS
 
 STATISTICS = "statistics.json"
@@ -25,6 +25,13 @@ Arrays = dict[str, npt.NDArray[Any]]
 _MOMENTS = {"mean": "mean", "var": "variance"}
 _MARKERS = ("x", "+")  # of the two batches
 _COLUMNS = 8  # images side by side
+_SHOWN = 64  # images in a picture, of however many
+_BATCHES = 2
+
+# What no whole number and no statistic of a net that still computes is above.
+_MOST, _LARGEST = 10**12, 1e30
+# A smaller eps than this, of 255, cannot be told from none.
+_LEAST_EPS = 1e-3
 
 
 def read_statistics(path: Path) -> dict[str, Any]:
@@ -41,11 +48,11 @@ def read_statistics(path: Path) -> dict[str, Any]:
     UserError: the file is missing or damaged.
   """
   try:
-    found = json.loads(path.read_text())
+    found = json.loads(path.read_text(encoding="utf-8"))
     _check_statistics(found)
   except FileNotFoundError as error:
     raise _missing(path) from error
-  except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+  except Exception as error:  # a damaged file can make anything of what reads it
     raise _damaged(path) from error
   return found
 
@@ -68,9 +75,7 @@ def read_examples(path: Path) -> Arrays:
     _check_examples(found)
   except FileNotFoundError as error:
     raise _missing(path) from error
-  except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
-    raise _damaged(path) from error
-  except zipfile.BadZipFile as error:
+  except Exception as error:  # zipfile, zlib and numpy have many words for damage
     raise _damaged(path) from error
   return found
 
@@ -85,7 +90,7 @@ def running_figure(statistics: Mapping[str, Any]) -> Figure:
     Two panels, a curve for each branch.
   """
   figure = Figure(figsize=(9, 3.4), layout="constrained")
-  figure.suptitle(_title(statistics), fontsize=10)
+  _head(figure, _title(statistics))
   _draw_running(figure, statistics)
   return figure
 
@@ -101,7 +106,7 @@ def batch_figure(statistics: Mapping[str, Any]) -> Figure:
   """
   rows = len(statistics["running"])
   figure = Figure(figsize=(9, 3 * rows + 0.4), layout="constrained")
-  figure.suptitle(_title(statistics), fontsize=10)
+  _head(figure, _title(statistics))
   _draw_batches(figure, statistics)
   return figure
 
@@ -112,7 +117,7 @@ def statistics_figure(statistics: Mapping[str, Any]) -> Figure:
   if rows == 1:
     return batch_figure(statistics)
   figure = Figure(figsize=(9, 3 * rows + 3.6), layout="constrained")
-  figure.suptitle(_title(statistics), fontsize=10)
+  _head(figure, _title(statistics))
   parts: Any = figure.subfigures(2, 1, height_ratios=(1, rows))
   _draw_running(parts[0], statistics)
   _draw_batches(parts[1], statistics)
@@ -129,16 +134,16 @@ def panel_figure(examples: Mapping[str, npt.NDArray[Any]]) -> Figure:
     examples: from `read_examples`.
 
   Returns:
-    A column for each image: what it is, what the attack wanted, what the network saw,
-    in red if that is another class. Columns beyond the eighth are below.
+    A column for each of the first 64 images: what it is, what the attack wanted, what
+    the network saw, in red if that is another class. Columns beyond the eighth are
+    below.
   """
-  count = len(examples["label"])
+  count = min(len(examples["label"]), _SHOWN)
   columns = min(count, _COLUMNS)
   blocks = -(-count // columns)
-  title = textwrap.wrap(_panel_title(examples), 17 * columns)
-  size = (1.35 * columns + 1.2, 4.85 * blocks + 0.2 + 0.2 * len(title))
-  figure = Figure(figsize=size, layout="constrained")
-  figure.suptitle("\n".join(title), fontsize=10)
+  figure = Figure((1.35 * columns + 1.2, 4.85 * blocks), layout="constrained")
+  lines = _head(figure, _panel_title(examples))
+  figure.set_figheight(4.85 * blocks + 0.2 + 0.2 * lines)
   grid = figure.subplots(3 * blocks, columns, squeeze=False)
   for axes in grid.flat:
     axes.set(xticks=[], yticks=[], frame_on=False)
@@ -154,12 +159,30 @@ def panel_figure(examples: Mapping[str, npt.NDArray[Any]]) -> Figure:
   return figure
 
 
+def _head(figure: Figure, text: str) -> int:
+  """Puts a title of as many lines as it needs over a figure; returns their number."""
+  inches = figure.get_figwidth()
+  lines = textwrap.wrap(text, int(10 * inches))
+  # What stands in files is text, whatever dollar signs are in it.
+  title = figure.suptitle("\n".join(lines), fontsize=10, parse_math=False)
+  # Lines of wide letters are longer than most.
+  share = title.get_window_extent().width / figure.dpi / (0.95 * inches)
+  title.set_fontsize(10 / max(1.0, share))
+  return len(lines)
+
+
+def _short(text: Any, most: int) -> str:
+  """A text from a file, in one line of at most so many letters."""
+  text = clean(str(text))
+  return text if len(text) <= most else f"{text[: most - 1]}\u2026"
+
+
 def _panel_title(examples: Mapping[str, npt.NDArray[Any]]) -> str:
   run, step, steps, eps = (examples[name] for name in ("run", "step", "steps", "eps"))
   branch = examples["branch"]
   through = "" if branch == "all" else f", through the {branch} branch"
   attack = f"PGD-{steps}, eps {eps:g}{through}"
-  return f"{run}, step {step}: {attack}. Red: seen as another class"
+  return f"{_short(run, 60)}, step {step}: {attack}. Red: seen as another class"
 
 
 def _draw_example(
@@ -181,12 +204,11 @@ def _draw_example(
     lines = [f"{wanted[0]}: {_name(examples, wanted[1])}"]
     lines.append(f"seen: {_name(examples, predicted)}")
     colour = "black" if predicted == label else "tab:red"
-    axes.set_title("\n".join(lines), fontsize=8, color=colour)
+    axes.set_title("\n".join(lines), fontsize=8, color=colour, parse_math=False)
 
 
 def _name(examples: Mapping[str, npt.NDArray[Any]], label: int) -> str:
-  name = str(examples["names"][label])
-  return name if len(name) <= 14 else f"{name[:13]}\u2026"
+  return _short(examples["names"][label], 14)
 
 
 def _draw_running(figure: Any, statistics: Mapping[str, Any]) -> None:
@@ -234,40 +256,60 @@ def _dress(axes: Any, channels: list[int], word: str) -> None:
 
 def _title(statistics: Mapping[str, Any]) -> str:
   run, step, layer = (statistics[name] for name in ("run", "step", "layer"))
-  return f"{run}, step {step}: statistics of {layer}"
+  return f"{_short(run, 60)}, step {step}: statistics of {_short(layer, 60)}"
 
 
 def _check_statistics(found: Any) -> None:
-  """Raises ValueError, KeyError, TypeError or AttributeError if a part is wrong."""
-  channels = found["channels"]
-  sound = isinstance(found["step"], int) and len(channels) > 0
-  sound = sound and all(isinstance(found[k], str) for k in ("run", "layer"))
-  branches = found["running"].keys()
-  sound = sound and branches and branches == found["batches"].keys()
-  sound = sound and branches == found["domains"].keys()
-  every = [*found["running"].values(), *sum(found["batches"].values(), [])]
-  for values in every:
-    for moment in _MOMENTS:
-      array = np.asarray(values[moment], np.float64)
-      sound = sound and array.shape == (len(channels),)
-  if not sound:
-    raise ValueError
+  """Raises an error, of no certain kind, if a part is wrong."""
+  channels, branches = found["channels"], found["running"].keys()
+  _need(all(_is_whole(found[name]) for name in ("step", "images", "seed")))
+  _need(all(isinstance(found[name], str) for name in ("run", "layer")))
+  _need(isinstance(channels, list) and channels and all(map(_is_whole, channels)))
+  _need(branches and branches <= COLOURS.keys())
+  _need(branches == found["batches"].keys() == found["domains"].keys())
+  for branch in branches:
+    batches, domains = found["batches"][branch], found["domains"][branch]
+    _need(isinstance(batches, list) and len(batches) == _BATCHES)
+    _need(domains.keys() <= {"clean", "adv"} and all(map(_is_whole, domains.values())))
+    for values in (found["running"][branch], *batches):
+      for moment in _MOMENTS:
+        _need(len(values[moment]) == len(channels))
+        _need(all(map(_is_statistic, values[moment])))
 
 
 def _check_examples(found: Arrays) -> None:
-  """Raises ValueError or KeyError if a part is wrong."""
-  clean, count = found["clean"], len(found["clean"])
-  sound = clean.ndim == 4 and clean.dtype == np.uint8 and clean.shape[-1] in (1, 3)
-  sound = sound and count > 0 and found["adv"].shape == clean.shape
-  for name in ("run", "step", "branch", "eps", "steps"):
-    sound = sound and found[name].shape == ()
+  """Raises an error, of no certain kind, if a part is wrong."""
+  pixels, adv, count = found["clean"], found["adv"], len(found["clean"])
+  _need(pixels.ndim == 4 and pixels.dtype == np.uint8 and pixels.size > 0)
+  _need(pixels.shape[-1] in (1, 3))
+  # Not a number is outside of all bounds.
+  _need(adv.dtype == np.float32 and adv.shape == pixels.shape)
+  _need(((adv > -1) & (adv < 256)).all())
+  kinds = {"run": "U", "branch": "U", "eps": "fiu", "step": "iu", "steps": "iu"}
+  for name, kind in kinds.items():
+    _need(found[name].shape == () and found[name].dtype.kind in kind)
+  _need(0 <= found["step"] <= _MOST and 0 <= found["steps"] <= _MOST)
+  _need(found["eps"] == 0 or _LEAST_EPS <= found["eps"] <= 255)
+  names = found["names"]
+  _need(names.ndim == 1 and names.dtype.kind == "U")
   for name in ("index", "label", "target", "predicted_clean", "predicted_adv"):
-    whole = np.issubdtype(found[name].dtype, np.integer)
-    sound = sound and whole and found[name].shape == (count,)
-  for name in ("label", "target", "predicted_clean", "predicted_adv"):
-    sound = sound and 0 <= found[name].min() <= found[name].max() < len(found["names"])
+    _need(found[name].dtype.kind in "iu" and found[name].shape == (count,))
+    _need(found[name].min() >= 0)
+    _need(name == "index" or found[name].max() < len(names))
+
+
+def _need(sound: Any) -> None:
   if not sound:
     raise ValueError
+
+
+def _is_whole(value: Any) -> bool:
+  return type(value) is int and 0 <= value <= _MOST
+
+
+def _is_statistic(value: Any) -> bool:
+  """Whether it is a number, and a finite one that can be drawn."""
+  return type(value) in (int, float) and -_LARGEST <= value <= _LARGEST
 
 
 def _missing(path: Path) -> UserError:

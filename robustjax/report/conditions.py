@@ -1,33 +1,27 @@
-"""Groups runs by what their numbers may be compared with, and looks numbers up."""
+"""Sorts runs by what their numbers may be compared with, and looks numbers up."""
 
 import math
+import os
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import PurePath
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
 from typing import Any
 
-from robustjax.report.document import SPACE
+from robustjax.report import settings
+from robustjax.report.document import SPACE, clean
 from robustjax.report.figures import wilson
-from robustjax.report.runs import Row, Run
+from robustjax.report.runs import CONFIG, Row, Run
 
 NOT_RUN = "not run"
-PAPER_SCALE, PAPER_DATA, PAPER_EPS = "paper", "imagenet2012", 16.0
-_DATA_OF_SCALE = {PAPER_SCALE: PAPER_DATA, "mini": "fashion_mnist_mini"}
+PAPER_SCALE = "paper"
 
-# What the command line may change without making a run another row of the paper: it
-# changes how much is measured or written down, not what is trained.
-FREE = {
-  "data.data_dir", "data.workers", "seed", "train.log_every_steps",
-  "train.save_every_epochs", "train.validation_images", "eval.readings",
-  "eval.images", "eval.batch_size",
-}  # fmt: skip
-# These make a condition of their own, or the same in proportion.
-_ATTACK = {"attack.eps", "attack.step_size", "eval.eps", "eval.step_size"}
-# As in the paper an evaluation step is eps / 16, and the steps of training reach
-# together 1.25 eps (PGD-5, -10, -20) to 1.875 eps (PGD-30).
-_STEPS_AN_EPS = 16
-_REACH = (1.25, 1.875)
+# All four together may be larger or smaller than the setting's own, in one proportion:
+# that makes another condition, not another row.
+_ATTACKS = ("attack.eps", "attack.step_size", "eval.eps", "eval.step_size")
+# BN fine-tuning (section 4.4) is a row only if it starts from a run of another row.
+_STARTS = {"bn_finetune_to_clean": "adv", "bn_finetune_to_adv": "clean"}
+_MOST_NAMED = 5  # differences of a run; a run of another version may have all
 
 
 @dataclass(frozen=True)
@@ -85,36 +79,30 @@ class Condition:
 
   Attributes:
     scale: "paper" or "mini".
-    data: the data set's name.
-    eps: of the evaluation's attack, of 255.
-    trained_eps: of the attack in training.
-    steps: what is unusual in the sizes of the attacks' steps, in words.
+    eps: of the attacks of training and of evaluation, of 255.
+    step_size: of the evaluation's attack, of 255.
+    names_step: whether another condition differs in the step size alone.
     runs: of settings of the paper, in the order of their names.
   """
 
   scale: str
-  data: str
   eps: float
-  trained_eps: float
-  steps: tuple[str, ...]
+  step_size: float
+  names_step: bool = False
   runs: tuple[Run, ...] = ()
 
   @property
   def is_paper(self) -> bool:
     """Whether its numbers may stand beside the published ones."""
-    found = self.scale, self.data, self.eps, self.trained_eps, self.steps
-    return found == (PAPER_SCALE, PAPER_DATA, PAPER_EPS, PAPER_EPS, ())
+    found = self.scale, self.eps, self.step_size
+    return found == (PAPER.scale, PAPER.eps, PAPER.step_size)
 
   @property
   def label(self) -> str:
     """For headings, such as "miniature, eps 32"."""
-    name = {"paper": "ImageNet", "mini": "miniature"}.get(self.scale, self.scale)
-    if self.data != _DATA_OF_SCALE.get(self.scale):
-      name = f"{self.data} at {self.scale} scale"
+    name = "ImageNet" if self.scale == PAPER_SCALE else "miniature"
     label = f"{name}, eps{SPACE}{self.eps:g}"
-    if self.trained_eps != self.eps:
-      label += f", trained at eps{SPACE}{self.trained_eps:g}"
-    return ", ".join((label, *self.steps))
+    return f"{label}, in steps of {self.step_size:g}" if self.names_step else label
 
   def of(self, setting: str) -> tuple[Run, ...]:
     """The runs of a setting.
@@ -173,32 +161,57 @@ class Condition:
     return "not read" if best.progress.state == "complete" else best.progress.text
 
 
-PAPER = Condition(PAPER_SCALE, PAPER_DATA, PAPER_EPS, PAPER_EPS, ())
+@dataclass(frozen=True)
+class Other:
+  """A run that is no row of the paper, and why, in words."""
+
+  run: Run
+  why: str
 
 
-def group(runs: Sequence[Run]) -> tuple[list[Condition], list[Run]]:
+PAPER = Condition(PAPER_SCALE, 16.0, 1.0)
+
+
+def group(runs: Sequence[Run]) -> tuple[list[Condition], list[Other]]:
   """Sorts runs into conditions.
+
+  A run is a row's run if its values are those of its setting, whatever it is called
+  and whoever set them; `settings.LEFT_OUT` may differ, and in one proportion eps and
+  the step sizes of both attacks.
 
   Args:
     runs: from `runs.find`.
 
   Returns:
     The conditions, the paper's first and always there; and the runs that are no row of
-    the paper, because the command line changed what matters or config.json does not
-    say whether it did.
+    the paper. BN fine-tuning is one only beside the run that it starts from: in a
+    report of its folder alone it is among the others.
   """
-  groups: dict[Condition, list[Run]] = {PAPER: []}
-  others = []
+  values = {run.path: settings.recorded(run.path / CONFIG) for run in runs}
+  whys = {run.path: _differences(run, values[run.path]) for run in runs}
+  folders = {run.path.resolve(): run for run in runs}
   for run in runs:
-    if run.overrides is None or changes(run):
-      others.append(run)
-    else:
-      groups.setdefault(_condition(run), []).append(run)
-  order = sorted(groups, key=lambda c: (not c.is_paper, c.scale != "paper", c.label))
-  return [
-    Condition(c.scale, c.data, c.eps, c.trained_eps, c.steps, tuple(groups[c]))
-    for c in order
-  ], others
+    if run.setting in _STARTS and not whys[run.path]:
+      start = str(values[run.path].get("init.run"))
+      first = _named(run, PurePath(start), folders)
+      if not (first and not whys[first.path] and _may_start(run, first)):
+        whys[run.path] = (
+          f"starts from {_text(start)}, which is no finished run of"
+          f" {_STARTS[run.setting]} in this condition among these"
+        )
+  found: dict[Condition, list[Run]] = {PAPER: []}
+  for run in runs:
+    if not whys[run.path]:
+      found.setdefault(_condition(run), []).append(run)
+  labels = Counter(condition.label for condition in found)
+  conditions = [
+    replace(c, names_step=labels[c.label] > 1, runs=tuple(of))
+    for c, of in found.items()
+  ]
+  conditions.sort(
+    key=lambda c: (not c.is_paper, c.scale != PAPER_SCALE, c.eps, c.step_size)
+  )
+  return conditions, [Other(run, whys[run.path]) for run in runs if whys[run.path]]
 
 
 def twins(conditions: Sequence[Condition]) -> list[str]:
@@ -218,29 +231,66 @@ def twins(conditions: Sequence[Condition]) -> list[str]:
   return found
 
 
-def changes(run: Run) -> dict[str, Any]:
-  """The overrides that make a run another than its setting."""
-  return {
-    name: value
-    for name, value in (run.overrides or {}).items()
-    if name not in FREE and name not in _ATTACK and not _same_start(run, name, value)
-  }
+def _differences(run: Run, values: Mapping[str, Any]) -> str:
+  """In which values a run is not its setting's, in words; "" if in none."""
+  own = settings.own_values(run.setting, run.scale)
+  if own is None:
+    return "of no row of the paper"
+  free = set(_ATTACKS) if _is_in_proportion(run, own) else set()
+  if run.setting in _STARTS:
+    free.add("init.run")
+  differ = [
+    f"{clean(name)}={_text(values.get(name))} instead of {_text(own.get(name))}"
+    for name in sorted(own.keys() | values.keys())
+    if name not in free
+    and not (name in own and name in values and _same(values[name], own[name]))
+  ]
+  more = len(differ) - _MOST_NAMED
+  return ", ".join(differ[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
-def _same_start(run: Run, name: str, value: Any) -> bool:
-  """Whether BN fine-tuning starts from its usual run in another folder."""
-  starts = {"bn_finetune_to_clean": "adv", "bn_finetune_to_adv": "clean"}
-  usual = f"{starts.get(run.setting)}-{run.scale}"
-  # Behind its usual name a study may say what it changed: adv-mini-eps64.
-  return name == "init.run" and PurePath(str(value)).name.startswith(usual)
+def _is_in_proportion(run: Run, own: Mapping[str, Any]) -> bool:
+  found = (run.trained_eps, run.trained_step_size, run.eps, run.step_size)
+  factors = [value / own[name] for name, value in zip(_ATTACKS, found, strict=True)]
+  return factors[0] > 0 and all(math.isclose(f, factors[0]) for f in factors)
+
+
+def _same(value: Any, own: Any) -> bool:
+  """Whether two values of JSON are the same: 8 and 8.0 are, 1 and true are not."""
+  if isinstance(value, list) and isinstance(own, list):
+    return len(value) == len(own) and all(map(_same, value, own))
+  if isinstance(value, bool) or isinstance(own, bool):
+    return value is own
+  return bool(value == own)
+
+
+def _text(value: Any) -> str:
+  text = clean(repr(value))
+  return text if len(text) <= 60 else f"{text[:60]}..."
+
+
+def _may_start(run: Run, first: Run) -> bool:
+  """Whether BN fine-tuning may start from a run, which has its setting's values."""
+  return (
+    first.setting == _STARTS[run.setting]
+    and _condition(first) == _condition(run)
+    and first.progress.state not in ("empty", "training")
+  )
+
+
+def _named(run: Run, name: PurePath, folders: Mapping[Path, Run]) -> Run | None:
+  """The run that another calls by the name of its folder.
+
+  A relative name is of the folder that the training was started in: one of those
+  above, unless the runs were moved since. Moved runs are still side by side.
+  """
+  above = run.path.resolve().parents
+  places = [Path(os.path.normpath(folder / name)) for folder in above]
+  places.append(above[0] / name.name)
+  return next((folders[place] for place in places if place in folders), None)
 
 
 def _condition(run: Run) -> Condition:
-  steps = []
-  if run.step_size * _STEPS_AN_EPS != run.eps:
-    steps.append(f"in steps of {run.step_size:g}")
-  reach = run.trained_steps * run.trained_step_size / (run.trained_eps or math.nan)
-  low, high = _REACH
-  if _ATTACK & (run.overrides or {}).keys() and not low <= reach <= high:
-    steps.append(f"trained in steps of {run.trained_step_size:g}")
-  return Condition(run.scale, run.data, run.eps, run.trained_eps, tuple(steps))
+  # As many digits as a label shows: what reads alike is one condition.
+  eps, step_size = (float(f"{value:g}") for value in (run.eps, run.step_size))
+  return Condition(run.scale, eps, step_size)

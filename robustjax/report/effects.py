@@ -14,6 +14,7 @@ Side = tuple[str, str, int | None]
 
 APPEARS, NOT_SEEN = "appears", "not seen"
 REVERSED, NOT_MEASURED = "reversed", "not measured"
+DIFFERS = "differs"  # two accuracies that are claimed to be nearly the same
 
 
 class Count(NamedTuple):
@@ -70,7 +71,7 @@ class Verdict:
     difference: better minus worse, in points of accuracy; None if not measured.
     low: of the difference's 95 % interval, in points; None if not measured.
     high: of the same.
-    verdict: "appears", "not seen", "reversed" or "not measured".
+    verdict: "appears", "not seen", "reversed", "differs" or "not measured".
     better: counts behind it, None if not measured.
     worse: the same.
   """
@@ -410,8 +411,8 @@ def judge(measure: Measure) -> list[Verdict]:
   A difference "appears" if its whole 95 % interval lies above 0, is "reversed" if it
   lies below, and is "not seen" if the interval holds 0. Where two accuracies are
   claimed to be nearly the same, that "appears" if the whole interval lies within the
-  claim's `near` points on either side of 0, is "reversed" if it lies outside, and is
-  "not seen" otherwise: too few images, or a difference that is close to `near`.
+  claim's `near` points on either side of 0, "differs" if it lies outside, and is "not
+  seen" otherwise: too few images, or a difference that is close to `near`.
 
   The interval covers the choice of test images. It does not cover the choice of the
   seed: another training may differ by more.
@@ -439,11 +440,10 @@ def _judge(claim: Claim, measure: Measure) -> Verdict:
 
 def _word(low: float, high: float, near: float | None) -> str:
   if near is None:
-    appears, reversed_ = low > 0, high < 0
-  else:
-    appears = -near <= low and high <= near
-    reversed_ = high < -near or near < low
-  return APPEARS if appears else REVERSED if reversed_ else NOT_SEEN
+    return APPEARS if low > 0 else REVERSED if high < 0 else NOT_SEEN
+  if -near <= low and high <= near:
+    return APPEARS
+  return DIFFERS if high < -near or near < low else NOT_SEEN
 
 
 def interval(better: Count, worse: Count) -> tuple[float, float]:

@@ -33,19 +33,23 @@ def evaluation_figure(workdir: Path) -> Path:
   positions = [
     row["steps"] for row in evaluation["rows"] if row["branch"] == branches[0]
   ]
-  axes.set_xscale("symlog", linthresh=positions[1])
-  axes.set_xticks(positions, ["clean", *(f"{n}" for n in positions[1:])])
+  attacked = [steps for steps in positions if steps]
+  axes.set_xscale("symlog", linthresh=min(attacked, default=1))
+  axes.set_xticks(positions, [f"{n}" if n else "clean" for n in positions])
   axes.minorticks_off()
   axes.set_ylim(0, 100)
   axes.set_xlabel("attack iterations (PGD-N)")
   axes.set_ylabel("accuracy (%)")
   axes.grid(alpha=0.3)
-  axes.legend(title="branch")
+  # What stands in files is text, whatever dollar signs are in it.
+  for text in axes.legend(title="branch").get_texts():
+    text.set_parse_math(False)
   eps, images = config["eval"]["eps"], evaluation["rows"][0]["images"]
   axes.set_title(
     f"{config['setting']}, {config['scale']} scale: {config['data']['name']},"
     f" {images:,} images, eps {eps:g}",
     fontsize=10,
+    parse_math=False,
   )
   path = workdir / EVALUATION
   figure.savefig(path, dpi=150)
@@ -73,9 +77,10 @@ def wilson(correct: int, images: int, z: float = 1.96) -> tuple[float, float]:
     z: 1.96 for 95 %.
 
   Returns:
-    (low, high), within 0..1.
+    (low, high), within 0..1 and around the rate.
   """
   rate, square = correct / images, z * z / images
   centre = (rate + square / 2) / (1 + square)
   half = z * (rate * (1 - rate) / images + square / images / 4) ** 0.5 / (1 + square)
-  return max(0.0, centre - half), min(1.0, centre + half)
+  # Rounding must not leave a rate of 0 or 1 outside its interval.
+  return max(0.0, min(rate, centre - half)), min(1.0, max(rate, centre + half))

@@ -1,7 +1,9 @@
 """Figures 5 and 6 and images beside their attacks, of the runs that left them."""
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from matplotlib.figure import Figure
 
@@ -12,14 +14,106 @@ from robustjax.report.document import Block, Heading, Panel, Panels, clean
 from robustjax.report.runs import Run
 from robustjax.report.tables import kind
 
-_Read = TypeVar("_Read")
+_Found = TypeVar("_Found")
 
-# Figure 5 compares MBN's branches, Figure 6 is of 100% adv + 0% clean; the first of
-# these settings that a condition has. Images: of the first three.
-_RUNNING = ("mbn", "mbn_alp", "mbn_star", "mbn_alp_star")
-_BATCHES = ("adv", "adv_star")
-_IMAGES = ("adv_clean", "adv", "mbn", "mbn_alp", "alp", "gn", "clean")
-_SHOWN = 3
+
+@dataclass(frozen=True)
+class _Kind(Generic[_Found]):
+  """A kind of picture of a run.
+
+  Attributes:
+    name: that its pictures' names begin with.
+    file: it is drawn from.
+    draw: what `file` holds -> the picture.
+    said: the same -> what it shows, for a person who cannot see it.
+    settings: whose runs are drawn, the first ones that a condition has.
+    most: how many of them in a condition.
+  """
+
+  name: str
+  file: str
+  draw: Callable[[_Found], Figure]
+  said: Callable[[_Found], str]
+  settings: tuple[str, ...]
+  most: int = 1
+
+  def panels(
+    self,
+    number: int,
+    condition: Condition,
+    found: Sequence[tuple[Run, _Found]],
+    problems: list[str],
+  ) -> list[Panel]:
+    """The pictures of a condition, one a setting.
+
+    Args:
+      number: of the condition, from 1.
+      condition: of the runs.
+      found: its runs that have the file, and what the file holds.
+      problems: a line is added for each run that cannot be drawn; another run of the
+        setting, or another setting, takes its place.
+    """
+    drawn: list[Panel] = []
+    for setting in self.settings:
+      for run, values in found if len(drawn) < self.most else ():
+        if run.setting.removesuffix("_eps8") != setting:
+          continue
+        title = f"measured: {condition.label}: {run.name}"
+        name = f"{self.name}-condition-{number}-{len(drawn) + 1}"
+        try:
+          figure, said = self.draw(values), self.said(values)
+          figure.draw_without_rendering()
+        except Exception as error:  # whatever it is, the rest of the report matters
+          why = f"{type(error).__name__}: {error}"[:100]
+          line = f"{run.name}/{self.file} cannot be drawn ({why})"
+          problems.append(clean(line))
+          continue
+        alt = f"{self.name.replace('-', ' ').capitalize()}, {title}. {said}"
+        drawn.append(Panel(name, figure, title, alt, kind(condition), wide=True))
+        break
+    return drawn
+
+
+def _say_statistics(read: Mapping[str, Any]) -> str:
+  means = (
+    f"{branch}: mean of the running variances {_mean(values['var']):.3g}"
+    for branch, values in read["running"].items()
+  )
+  return f"Layer {read['layer']}; {'; '.join(means)}."
+
+
+def _say_images(read: anatomy.Arrays) -> str:
+  right = int((read["predicted_adv"] == read["label"]).sum())
+  return f"{right} of {len(read['label'])} adversarial images are classified rightly."
+
+
+def _mean(values: Sequence[float]) -> float:
+  return sum(values) / max(1, len(values))
+
+
+# Figure 5 compares MBN's branches, Figure 6 is of 100% adv + 0% clean.
+_RUNNING = _Kind(
+  "figure-5",
+  anatomy.STATISTICS,
+  anatomy.running_figure,
+  _say_statistics,
+  ("mbn", "mbn_alp", "mbn_star", "mbn_alp_star"),
+)
+_BATCHES = _Kind(
+  "figure-6",
+  anatomy.STATISTICS,
+  anatomy.batch_figure,
+  _say_statistics,
+  ("adv", "adv_star"),
+)
+_IMAGES = _Kind(
+  "images",
+  anatomy.EXAMPLES,
+  anatomy.panel_figure,
+  _say_images,
+  ("adv_clean", "adv", "mbn", "mbn_alp", "alp", "gn", "clean"),
+  most=3,
+)
 
 
 def blocks(
@@ -40,13 +134,10 @@ def blocks(
   images: list[Panel] = []
   for number, condition in enumerate(conditions, 1):
     found = _read(condition.runs, anatomy.STATISTICS, anatomy.read_statistics, problems)
-    chosen = _chosen(found, _RUNNING)[:1]
-    running += _panels("figure-5", number, condition, chosen, anatomy.running_figure)
-    chosen = _chosen(found, _BATCHES)[:1]
-    batches += _panels("figure-6", number, condition, chosen, anatomy.batch_figure)
     shown = _read(condition.runs, anatomy.EXAMPLES, anatomy.read_examples, problems)
-    chosen = _chosen(shown, _IMAGES)[:_SHOWN]
-    images += _panels("images", number, condition, chosen, anatomy.panel_figure)
+    running += _RUNNING.panels(number, condition, found, problems)
+    batches += _BATCHES.panels(number, condition, found, problems)
+    images += _IMAGES.panels(number, condition, shown, problems)
   _read(others, anatomy.STATISTICS, anatomy.read_statistics, problems)
   _read(others, anatomy.EXAMPLES, anatomy.read_examples, problems)
   figures = [
@@ -76,13 +167,13 @@ def _section(title: str, caption: str, panels: Sequence[Panel]) -> Iterator[Bloc
 def _read(
   runs: Sequence[Run],
   file: str,
-  read: Callable[[Any], _Read],
+  read: Callable[[Any], _Found],
   problems: list[str],
-) -> list[tuple[Run, _Read]]:
+) -> list[tuple[Run, _Found]]:
   found = []
   for run in runs:
     path = run.path / file
-    if not path.exists():
+    if not os.path.lexists(path):
       continue
     try:
       found.append((run, read(path)))
@@ -90,48 +181,3 @@ def _read(
       why = str(error).replace(str(run.path), run.name)
       problems.append(clean(why))
   return found
-
-
-def _chosen(
-  found: Sequence[tuple[Run, _Read]], settings: Sequence[str]
-) -> list[tuple[Run, _Read]]:
-  """One run of each setting, in the order of the settings."""
-  first: dict[str, tuple[Run, _Read]] = {}
-  for run, read in found:
-    first.setdefault(run.setting.removesuffix("_eps8"), (run, read))
-  return [first[setting] for setting in settings if setting in first]
-
-
-def _panels(
-  name: str,
-  number: int,
-  condition: Condition,
-  chosen: Sequence[tuple[Run, _Read]],
-  draw: Callable[[_Read], Figure],
-) -> Iterator[Panel]:
-  for place, (run, read) in enumerate(chosen, 1):
-    title = f"measured: {condition.label}: {run.name}"
-    yield Panel(
-      f"{name}-condition-{number}-{place}",
-      draw(read),
-      title,
-      f"{name.replace('-', ' ').capitalize()}, {title}. {_said(read)}",
-      kind(condition),
-      wide=True,
-    )
-
-
-def _said(read: Any) -> str:
-  """What a picture shows, for a person who cannot see it."""
-  if "running" in read:
-    means = (
-      f"{branch}: mean of the running variances {_mean(values['var']):.3g}"
-      for branch, values in read["running"].items()
-    )
-    return f"Layer {read['layer']}; {'; '.join(means)}."
-  right = int((read["predicted_adv"] == read["label"]).sum())
-  return f"{right} of {len(read['label'])} adversarial images are classified rightly."
-
-
-def _mean(values: Sequence[float]) -> float:
-  return sum(values) / max(1, len(values))

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from robustjax.report import conditions, paper, tables
+from robustjax.report import paper, tables
+from robustjax.report.conditions import Other
 from robustjax.report.document import (
   Block,
   Bullets,
@@ -60,21 +61,23 @@ def _short(value: Any) -> str:
   return text if len(text) <= 60 else f"{text[:60]}..."
 
 
-def others(found: Sequence[Run]) -> Iterator[Block]:
-  """Runs that are no row of the paper, with what they measured."""
+def others(found: Sequence[Other]) -> Iterator[Block]:
+  """Runs that are no row of the paper and why, with what they measured."""
   if not found:
     return
   yield Heading(2, "Other runs", "other-runs")
   yield Paragraph(
     (
-      "These are no row of the paper, whatever their setting is called: the command"
-      " line changed what matters, or config.json does not record what it changed.",
+      "These are no row of the paper, whatever their setting is called: they have"
+      " other values than their setting, or start from another run. (Where eps and"
+      " the step sizes of both attacks are all larger or smaller in one proportion, a"
+      " run is still its row's, in a condition of its own.)",
     )
   )
   items = []
-  for run in found:
-    why = _overrides(None if run.overrides is None else conditions.changes(run))
-    what = f" ({run.setting}, {run.scale}, {run.progress.text}); overrides: {why}"
+  for other in found:
+    run = other.run
+    what = f" ({run.setting}, {run.scale}, {run.progress.text}): {other.why}"
     items.append((Code(run.name), f"{what}{_results(run)}"))
   yield Bullets(tuple(items))
 

@@ -20,6 +20,10 @@ CHECKPOINTS = "checkpoints"
 # Folders of a run that hold no runs, and may hold very many files.
 _SKIPPED = {CHECKPOINTS, "tensorboard"}
 
+# No number that is read is below 0 or larger, and nothing is nested deeper.
+_MOST = 10**12
+_DEPTH = 20
+
 
 class Damaged(Exception):
   """A file does not hold what it should: in a few words, for one line."""
@@ -111,15 +115,17 @@ def find(folders: Sequence[Path]) -> tuple[list[Run], list[str]]:
   Raises:
     UserError: a folder is not there or cannot be read.
   """
+  for folder in folders:
+    # `Path.is_dir` complains of a name that is too long.
+    if not os.path.isdir(folder):
+      raise UserError(f"{clean(str(folder))} is not a folder: name one that holds runs")
+    if not os.access(folder, os.R_OK | os.X_OK):
+      raise UserError(f"{clean(str(folder))} cannot be read: name another folder")
   names = [folder.resolve().name for folder in folders]
   runs: dict[Path, Run] = {}
   problems: list[str] = []
   seen = set()
   for folder, short in zip(folders, names, strict=True):
-    if not folder.is_dir():
-      raise UserError(f"{clean(str(folder))} is not a folder: name one that holds runs")
-    if not os.access(folder, os.R_OK | os.X_OK):
-      raise UserError(f"{clean(str(folder))} cannot be read: name another folder")
     prefix = short if names.count(short) == 1 else str(folder)
     for path in _run_folders(folder, problems):
       if path.resolve() in seen:
@@ -146,7 +152,8 @@ def _run_folders(folder: Path, problems: list[str]) -> Iterator[Path]:
 
 def _read(path: Path, name: str, problems: list[str]) -> Run | None:
   def problem(file: str, error: Damaged) -> None:
-    problems.append(clean(f"{name}/{file} is damaged: {error}"))
+    other = " or of another version" if file == CONFIG else ""
+    problems.append(clean(f"{name}/{file} is damaged{other}: {error}"))
 
   try:
     config = _config(path / CONFIG)
@@ -170,10 +177,10 @@ def _read(path: Path, name: str, problems: list[str]) -> Run | None:
   return Run(path, name, **config, evaluation=evaluation, progress=progress)
 
 
-def _json(path: Path) -> Any:
+def _json(path: Path, finite: bool = False) -> Any:
   """The value in a file, or None without the file."""
   try:
-    return json.loads(path.read_text(encoding="utf-8"))
+    return _parse(path.read_text(encoding="utf-8"), finite)
   except FileNotFoundError:
     return None
   except (ValueError, RecursionError) as error:
@@ -182,16 +189,39 @@ def _json(path: Path) -> Any:
     raise Damaged(f"it cannot be read ({error.strerror})") from error
 
 
+def _parse(text: str, finite: bool = False) -> Any:
+  """The value of a JSON text; raises ValueError or RecursionError if it is none.
+
+  `finite` refuses NaN and infinities as damage, wherever they stand.
+  """
+  hook = _finite if finite else None
+  value = json.loads(text, parse_constant=hook, parse_float=hook)
+  level = [value]
+  for _ in range(_DEPTH):
+    nested = [inner for inner in level if isinstance(inner, dict | list)]
+    if not nested:
+      return value
+    level = [v for n in nested for v in (n.values() if isinstance(n, dict) else n)]
+  raise ValueError
+
+
+def _finite(text: str) -> float:
+  value = float(text)
+  if not math.isfinite(value):
+    raise Damaged(f"it holds {_short(text)}")
+  return value
+
+
 def _get(value: Any, name: str, kind: type) -> Any:
-  """`value[name]`, of a kind; `name` may be dotted."""
+  """`value[name]`, of a kind; `name` may be dotted. Numbers are of 0.._MOST."""
   for part in name.split("."):
     if not isinstance(value, dict) or part not in value:
       raise Damaged(f"it has no {name}")
     value = value[part]
-  kinds = (int, float) if kind is float else kind
+  kinds: Any = (int, float) if kind is float else kind
   if not isinstance(value, kinds) or (isinstance(value, bool) and kind is not bool):
     raise Damaged(f"its {name} is {_short(value)}")
-  if isinstance(value, float) and not math.isfinite(value):
+  if kind in (int, float) and not 0 <= value <= _MOST:
     raise Damaged(f"its {name} is {_short(value)}")
   return value
 
@@ -222,7 +252,7 @@ def _config(path: Path) -> dict[str, Any]:
 
 
 def _evaluation(path: Path, eps: float) -> Evaluation | None:
-  found = _json(path)
+  found = _json(path, finite=True)
   if found is None and not path.exists():
     return None
   step = _get(found, "step", int)
@@ -245,8 +275,6 @@ def _row(value: Any, number: int, eps: float) -> Row:
       _get(value, "correct", int),
       _get(value, "images", int),
     )
-    if row.steps < 0:
-      raise Damaged(f"its steps are {row.steps}")
     if row.images < 1:
       raise Damaged(f"its images are {row.images}")
     if not 0 <= row.correct <= row.images:
@@ -274,7 +302,7 @@ def _metrics(path: Path) -> list[dict[str, Any]]:
   records = []
   for number, line in enumerate(lines, 1):
     try:
-      record = json.loads(line)
+      record = _parse(line)
     except (ValueError, RecursionError) as error:
       if number == len(lines):
         break
@@ -296,7 +324,7 @@ def _progress(
   records: Sequence[Mapping[str, Any]],
   epochs: float,
 ) -> Progress:
-  saved = [int(p.name) for p in path.glob(f"{CHECKPOINTS}/*") if p.name.isdecimal()]
+  saved = [int(name) for name in _checkpoints(path) if int(name) <= _MOST]
   step = max([*saved, *(record["step"] for record in records)], default=0)
   validation = _validation(records)
   if evaluation:
@@ -317,6 +345,10 @@ def _progress(
   return Progress(state, text, step, validation)
 
 
+def _checkpoints(path: Path) -> list[str]:
+  return [p.name for p in path.glob(f"{CHECKPOINTS}/*") if p.name.isdecimal()]
+
+
 def _validation(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
   last = [record for record in records if record["split"] == "validation"][-1:]
   return {
@@ -325,5 +357,6 @@ def _validation(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     for name, value in record.items()
     if name.startswith("accuracy_")
     and isinstance(value, int | float)
+    and not isinstance(value, bool)
     and 0 <= value <= 1
   }

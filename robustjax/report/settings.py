@@ -1,0 +1,79 @@
+"""The values that each setting of the paper has at each scale, from settings.json.
+
+A run is a row's run by its values, not by its name, so the report must know them; it
+imports no other part of the package, so it keeps a copy. After a change of an
+experiment or a default, `PYTHONPATH=. python tests/test_report_settings.py` renews it;
+as a test, the same file fails as long as the copy is old.
+"""
+
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+FILE = Path(__file__).with_name("settings.json")
+
+# What no row of the paper depends on: it names a run, or says where its data are, how
+# much is measured and what is written down.
+LEFT_OUT = {
+  "setting", "scale", "seed", "data.data_dir", "data.workers", "train.log_every_steps",
+  "train.save_every_epochs", "train.validation_images", "eval.readings", "eval.images",
+  "eval.batch_size",
+}  # fmt: skip
+# What config.json holds beside the values.
+_NO_VALUES = {"overrides", "table"}
+
+
+def own_values(setting: str, scale: str) -> dict[str, Any] | None:
+  """What a setting's own run has, without what no row depends on.
+
+  Args:
+    setting: such as "mbn_alp_star".
+    scale: "paper" or "mini".
+
+  Returns:
+    Dotted name -> value; tuples are lists. None if no row of the paper is of this
+    setting, or if there is no such scale.
+  """
+  of_scale = _read().get(scale, {"settings": {}})
+  if setting not in of_scale["settings"]:
+    return None
+  return {**of_scale["defaults"], **of_scale["settings"][setting]}
+
+
+def defaults(scale: str) -> dict[str, Any]:
+  """What the settings of a scale share, by dotted names: "paper" or "mini"."""
+  return dict(_read()[scale]["defaults"])
+
+
+def recorded(config: Path) -> dict[str, Any]:
+  """What a run's config.json says of the same values, and of others that it has.
+
+  Args:
+    config: the file, which `runs.find` has read before.
+
+  Returns:
+    Dotted name -> value; nothing if the file is gone or spoilt by now.
+  """
+  try:
+    found = json.loads(config.read_text(encoding="utf-8"))
+  except (OSError, ValueError, RecursionError):
+    return {}
+  kept = {name: value for name, value in found.items() if name not in _NO_VALUES}
+  return {n: value for n, value in _flat(kept).items() if n not in LEFT_OUT}
+
+
+def _flat(values: dict[str, Any]) -> dict[str, Any]:
+  flat: dict[str, Any] = {}
+  for name, value in values.items():
+    if isinstance(value, dict):
+      flat |= {f"{name}.{inner}": v for inner, v in _flat(value).items()}
+    else:
+      flat[name] = value
+  return flat
+
+
+@functools.cache
+def _read() -> dict[str, Any]:
+  found: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))
+  return found

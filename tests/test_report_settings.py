@@ -1,0 +1,75 @@
+"""The report's copy of the settings is what the experiments say.
+
+PYTHONPATH=. python tests/test_report_settings.py renews the copy.
+"""
+
+import json
+
+import pytest
+from test_experiments import SETTINGS, setting
+
+from robustjax import config
+from robustjax.report import settings
+
+
+def flat(words, name="adv"):
+  values = config.flatten(setting(name, words))
+  kept = {n: v for n, v in values.items() if n not in settings.LEFT_OUT}
+  return json.loads(json.dumps(kept))  # tuples are lists there
+
+
+def of_scale(words):
+  """The defaults of a scale, and what each setting changes of them.
+
+  Args:
+    words: that choose the scale: "mini," or "".
+  """
+  defaults = flat(words)  # adv changes none
+  changed = {}
+  for name, own in SETTINGS:
+    values = flat(words + own, name)
+    key = "_".join([name, *filter(None, own.split(","))])
+    changed[key] = {n: v for n, v in values.items() if v != defaults[n]}
+  return {"defaults": defaults, "settings": changed}
+
+
+def from_experiments():
+  return {"paper": of_scale(""), "mini": of_scale("mini,")}
+
+
+def test_the_copy_is_what_the_experiments_say():
+  copy = json.loads(settings.FILE.read_text())
+  assert copy == from_experiments(), __doc__
+
+
+@pytest.mark.parametrize("mini", [False, True])
+def test_a_settings_values_are_those_of_its_experiment(mini):
+  scale, words = ("mini", "mini,") if mini else ("paper", "")
+  for name, own in SETTINGS:
+    key = "_".join([name, *filter(None, own.split(","))])
+    assert settings.own_values(key, scale) == flat(words + own, name)
+
+
+def test_what_is_left_out_exists_and_is_no_more_than_said():
+  assert config.DEFAULTS.keys() > settings.LEFT_OUT
+  for scale in ("paper", "mini"):
+    own = settings.own_values("adv", scale)
+    assert own and own.keys() == config.DEFAULTS.keys() - settings.LEFT_OUT
+
+
+@pytest.mark.parametrize(("name", "scale"), [("adv_8", "mini"), ("adv", "huge")])
+def test_there_is_no_such_row(name, scale):
+  assert settings.own_values(name, scale) is None
+
+
+def test_what_is_recorded_is_flat_and_without_what_no_row_depends_on(tmp_path):
+  file = tmp_path / "config.json"
+  assert settings.recorded(file) == {}
+  file.write_text('{"seed": 3, "eval": {"images": 5, "eps": 8}, "overrides": {"a": 1}}')
+  assert settings.recorded(file) == {"eval.eps": 8}
+  file.write_text("{")
+  assert settings.recorded(file) == {}
+
+
+if __name__ == "__main__":
+  settings.FILE.write_text(json.dumps(from_experiments(), indent=1) + "\n")
