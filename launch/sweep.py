@@ -244,6 +244,13 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[Run]]:
   return known, runs
 
 
+def _plan(run: Run, command: Sequence[str]) -> str:
+  """A run's command, and what it would do."""
+  begun = "resume" if is_begun(run) else "run"
+  todo = "done" if is_finished(run) else begun
+  return f"{shlex.join([*command, *run.flags])}  # {todo}"
+
+
 def main(
   argv: Sequence[str],
   command: Sequence[str] = COMMAND,
@@ -262,10 +269,10 @@ def main(
   try:
     known, runs = parse(argv)
     if known.dry_run:
-      for run in runs:
-        begun = "resume" if is_begun(run) else "run"
-        todo = "done" if is_finished(run) else begun
-        print(f"{shlex.join([*command, *run.flags])}  # {todo}")
+      try:
+        print("\n".join(_plan(run, command) for run in runs), flush=True)
+      except BrokenPipeError:  # as with `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
       return 0
     logs = known.runs / "logs"
     try:
