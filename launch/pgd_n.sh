@@ -6,16 +6,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-mini=
-case "${1:-}" in
-  mini) mini=,mini; shift ;;
-  paper) shift ;;
-  "" | -*) ;; # the scale is left out
-  *)
-    echo "error: '$1' is not a scale: say mini or paper, and flags of launch.sweep" >&2
-    exit 2
-    ;;
-esac
+# shellcheck source=launch/scale.sh
+source launch/scale.sh
 
 settings=()
 for attack in "" ,pgd20 ,pgd10 ,pgd5; do # PGD-30 is the default

@@ -111,6 +111,11 @@ def initial_state(config: Config, key: jax.Array) -> state.TrainState:
   return state.create(init, make_optimizer(config), key, shape)
 
 
+def abstract_state(config: Config) -> state.TrainState:
+  """The shapes and dtypes of the state."""
+  return jax.eval_shape(lambda key: initial_state(config, key), jax.random.key(0))
+
+
 def attack_step(config: Config, platform: str) -> step.Step:
   """The per-device step that makes adversarial images as training does."""
   values = config.attack

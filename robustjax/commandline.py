@@ -132,10 +132,7 @@ def _check_setting(argv: Sequence[str], setting: str) -> None:
   """
   given = dict(_flags(argv))
   stem = Path(given["config"].partition(":")[0]).stem
-  if (
-    "config.setting" not in given
-    and f"{setting}_".removeprefix(f"{stem}_") == f"{setting}_"
-  ):
+  if "config.setting" not in given and not f"{setting}_".startswith(f"{stem}_"):
     raise UserError(
       f"{given['config']} calls its setting {setting!r}: say config.base({stem!r},"
       " variant), since that names its runs"

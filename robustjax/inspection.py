@@ -287,7 +287,4 @@ def _write_arrays(path: Path, arrays: Arrays) -> None:
 
 def layers(config: assemble.Config) -> dict[str, int]:
   """Name -> channels of the norm layers that keep statistics; none under GN."""
-  shapes = jax.eval_shape(
-    lambda key: assemble.initial_state(config, key), jax.random.key(0)
-  )
-  return statistics.layers(shapes.batch_stats)
+  return statistics.layers(assemble.abstract_state(config).batch_stats)

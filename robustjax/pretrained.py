@@ -4,10 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from robustjax import assemble, saved
-from robustjax import config as configs
 from robustjax import workdir as workdirs
 from robustjax.errors import UserError
-from robustjax.runtime import log
 from robustjax.training.state import TrainState
 
 # What the weights of a network depend on.
@@ -37,13 +35,11 @@ def check(config: assemble.Config) -> None:
       f"{folder}, which this run starts from, has no checkpoint of its last step,"
       f" {steps}: finish that run, or {name}"
     )
-  before, now = configs.flatten(source), configs.flatten(config)
-  for difference in log.differences(_plain(before), _plain(now)):
-    if difference.startswith(_SAME) and difference not in _FREE:
+  for value, before, now in workdirs.differences(source, config):
+    if value.startswith(_SAME) and value not in _FREE:
       raise UserError(
-        f"{folder}, which this run starts from, has config.{difference}="
-        f"{before.get(difference)!r}, and this run {now.get(difference)!r}: make them"
-        f" the same, or {name}"
+        f"{folder}, which this run starts from, has config.{value}={before!r}, and"
+        f" this run {now!r}: make them the same, or {name}"
       )
 
 
@@ -65,10 +61,3 @@ def weights(config: assemble.Config, state: TrainState, mesh: Any) -> TrainState
   source = saved.read_config(folder)
   found = saved.restore(source, folder, mesh, assemble.schedule(source).steps)
   return state.replace(params=found.params, batch_stats=found.batch_stats)
-
-
-def _plain(flat: dict[str, Any]) -> dict[str, Any]:
-  return {
-    name: list(value) if isinstance(value, tuple) else value
-    for name, value in flat.items()
-  }

@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from robustjax import assemble
 from robustjax import config as configs
 from robustjax import workdir as workdirs
@@ -51,14 +49,11 @@ def restore(
   Raises:
     UserError: there is none, it is damaged, or it is of another model.
   """
-  folder = run / workdirs.CHECKPOINTS
-  if not any(path.name.isdigit() for path in folder.glob("*")):
+  if not workdirs.has_checkpoint(run):
     raise UserError(f"{run} has no checkpoint yet: train it first")
-  shapes = jax.eval_shape(
-    lambda key: assemble.initial_state(config, key), jax.random.key(0)
-  )
-  checkpoints = checkpoint.Checkpoints(folder, loop.BEST)
+  shapes = parallel.abstract_replicas(assemble.abstract_state(config), mesh)
+  checkpoints = checkpoint.Checkpoints(run / workdirs.CHECKPOINTS, loop.BEST)
   try:
-    return checkpoints.restore(parallel.abstract_replicas(shapes, mesh), at)
+    return checkpoints.restore(shapes, at)
   finally:
     checkpoints.close()

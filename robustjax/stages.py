@@ -55,8 +55,8 @@ def train(run: Run) -> TrainState:
   checkpoints = checkpoint.Checkpoints(run.workdir / workdirs.CHECKPOINTS, loop.BEST)
   initial = jax.jit(lambda key: assemble.initial_state(config, key))
   if checkpoints.steps():
-    shapes = jax.eval_shape(initial, run.key(_INIT))
-    state = checkpoints.restore(parallel.abstract_replicas(shapes, mesh))
+    shapes = parallel.abstract_replicas(assemble.abstract_state(config), mesh)
+    state = checkpoints.restore(shapes)
   else:
     state = parallel.replicate(initial(run.key(_INIT)), mesh)
     if config.init.run:

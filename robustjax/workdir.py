@@ -2,7 +2,7 @@
 
 import fcntl
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -39,16 +39,25 @@ def check(workdir: Path, config: ml_collections.ConfigDict) -> None:
   path = workdir / CONFIG
   if not (has_checkpoint(workdir) and path.exists()):  # there is nothing to lose
     return
-  before, now = (
-    configs.flatten(configs.load(values))
-    for values in (log.read_json(path), _json(configs.plain(config)))
-  )
-  for name in log.differences(before, now):
+  for name, before, now in differences(configs.load(log.read_json(path)), config):
     if not name.startswith(FREE):
       raise UserError(
-        f"{workdir} holds a run with config.{name}={before.get(name)!r}, not"
-        f" {now.get(name)!r}: give this one a --workdir of its own"
+        f"{workdir} holds a run with config.{name}={before!r}, not {now!r}: give this"
+        " one a --workdir of its own"
       )
+
+
+def differences(
+  one: ml_collections.ConfigDict, other: ml_collections.ConfigDict
+) -> Iterator[tuple[str, Any, Any]]:
+  """What differs between two configurations, one of them perhaps from its file.
+
+  Yields:
+    The dotted name, and both values as the file has them: tuples are lists there.
+  """
+  before, now = (json.loads(json.dumps(configs.flatten(c))) for c in (one, other))
+  for name in log.differences(before, now):
+    yield name, before.get(name), now.get(name)
 
 
 def claim(workdir: Path, config: ml_collections.ConfigDict) -> TextIO:
@@ -104,8 +113,3 @@ def _record(config: ml_collections.ConfigDict) -> dict[str, Any]:
     "overrides": configs.overrides(config),
     "table": configs.table(config),
   }
-
-
-def _json(tree: Mapping[str, Any]) -> dict[str, Any]:
-  """As it would be read back: tuples are lists there."""
-  return json.loads(json.dumps(tree))
