@@ -4,6 +4,7 @@ main puts them together; tests and tools take the same pieces, so what they look
 what runs.
 """
 
+import functools
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -34,8 +35,7 @@ def network(
   Args:
     config: checked.
     platform: "cpu", "gpu" or "tpu": where it will run.
-    attacked: for use inside an attack's loop, where a CPU computes convolutions in
-      another way.
+    attacked: for use inside an attack's loop.
     plain: with a single branch, for variables from `norm.branch_of`.
   """
   model = config.model
@@ -44,6 +44,7 @@ def network(
   else:
     mixture = model.norm == "mbn" and not plain
     norm = norms.batch(("clean", "adv") if mixture else ("all",))
+  in_loop = attacked or model.scan  # where a CPU is slow with XLA's convolutions
   return resnet.make(
     tuple(model.stages) or model.depth,
     norm=norm,
@@ -52,7 +53,12 @@ def network(
     width=model.width,
     stem=model.stem,
     dtype=jnp.dtype(model.dtype),
-    method="shifted" if attacked and platform == "cpu" else "lax",
+    method="shifted" if in_loop and platform == "cpu" else "lax",
+    scan=model.scan,
+    # The gradient by pixel needs the signs of activations alone. To keep them takes no
+    # more memory than to keep the blocks' inputs, and no second forward pass in every
+    # step of the attack (benchmarks/README.md).
+    remat="none" if attacked else model.remat,
   )
 
 
@@ -107,7 +113,7 @@ def initial_state(config: Config, key: jax.Array) -> state.TrainState:
   """The state before the first step; works under `jax.eval_shape`."""
   data = config.data
   shape = (data.image_size, data.image_size, data.channels)
-  init = network(config, "cpu").init
+  init = functools.partial(resnet.initial, network(config, "cpu"))
   return state.create(init, make_optimizer(config), key, shape)
 
 
@@ -227,7 +233,11 @@ def open_data(config: Config) -> Data:
   data = config.data
   train, test = (
     sources.open_source(
-      data.name, split=split, data_dir=data.data_dir or None, version=data.version
+      data.name,
+      split=split,
+      data_dir=data.data_dir or None,
+      version=data.version,
+      channels=data.channels,
     )
     for split in ("train", data.test_split)
   )
@@ -239,9 +249,39 @@ def open_data(config: Config) -> Data:
         f" {data.image_size} x {data.image_size} x {data.channels}: mend"
         " config.data.image_size and config.data.channels"
       )
-  sources.check(train, examples=data.train_examples, classes=data.classes)
-  sources.check(test, examples=data.test_examples, classes=data.classes)
+  sources.check_same_classes(train, test)
+  _check_expected(config, train, test)
   return Data(train, test)
+
+
+def _check_expected(
+  config: Config, train: sources.Source, test: sources.Source
+) -> None:
+  """Refuses data of other sizes or classes, with the flags that would take them."""
+  data = config.data
+  found = {
+    "train_examples": len(train),
+    "test_examples": len(test),
+    "classes": train.num_classes,
+    "class_digest": sources.class_digest(train.class_names),
+  }
+  wrong = [name for name, value in found.items() if data[name] not in (value, "")]
+  if not wrong:
+    return
+  what = [f"data.{name} is {found[name]}, not {data[name]}" for name in wrong]
+  if "class_digest" in wrong:
+    where = sources.first_difference(train.class_names, data.class_digest)
+    what += [where] if where else []
+  flags = [f"--config.data.{name}={found[name]}" for name in wrong]
+  for name in ("eval.images", "train.validation_images"):
+    section, _, key = name.partition(".")
+    if config[section][key] > len(test):
+      flags.append(f"--config.{name}={len(test)}")
+  raise UserError(
+    f"data set {data.name!r} is not the one of this configuration:"
+    f" {'; '.join(what)}. Prepare the complete one again, or, if it is the one to"
+    f" use, add {' '.join(flags)}"
+  )
 
 
 def check(config: Config, mesh: Any) -> None:
@@ -278,6 +318,7 @@ def train_batches(
     process_index=jax.process_index(),
     process_count=jax.process_count(),
     workers=data.workers,
+    skip_broken=data.broken_images == "skip",
   )
   return (parallel.shard(batch, mesh) for batch in local)
 
@@ -296,6 +337,7 @@ def test_batches(
     process_index=jax.process_index(),
     process_count=jax.process_count(),
     workers=data.workers,
+    skip_broken=data.broken_images == "skip",
   )
   return (parallel.shard(batch, mesh) for batch in local)
 
@@ -306,7 +348,8 @@ def validation(
   """State -> rates over the test split's last images, attacked as in training.
 
   The final evaluation takes the split's first images, so that at mini scale, where it
-  does not need them all, no image serves both.
+  does not need them all, no image serves both. Where broken images were skipped,
+  "skipped" says how many.
   """
   counted = eval_step(config, mesh)
   images = config.train.validation_images
@@ -316,10 +359,16 @@ def validation(
     for batch in test_batches(config, source, mesh, len(source) - images, images):
       counts = jax.device_get(counted(now, batch, key))
       totals.update({name: int(count) for name, count in counts.items()})
+    if not totals["images"]:
+      raise UserError(
+        f"all {images} images of the validation are broken: prepare {source.name} again"
+      )
+    skipped = images - totals["images"]
     return {
       "accuracy_clean": totals["correct_clean"] / totals["images"],
       "accuracy_adv": totals["correct_adv"] / totals["images"],
       "target_rate": totals["target_hits"] / totals["images"],
+      **({"skipped": skipped} if skipped else {}),
     }
 
   return validate

@@ -248,7 +248,7 @@ def _read(
   """A batch of some images of a source, with the transform of the evaluation."""
   data = config.data
   transform = transforms.by_name(data.transform, train=False, size=data.image_size)
-  return pipeline.batch_of(source, transform, indices)
+  return pipeline.batch_of(source, transform, indices, data.broken_images == "skip")
 
 
 def _say(message: str) -> None:

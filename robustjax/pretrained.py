@@ -10,7 +10,7 @@ from robustjax.training.state import TrainState
 
 # What the weights of a network depend on.
 _SAME = ("model.", "data.channels", "data.classes")
-_FREE = ("model.dtype", "model.group")
+_FREE = ("model.dtype", "model.group", "model.remat", "model.scan")
 
 
 def check(config: assemble.Config) -> None:
@@ -59,5 +59,6 @@ def weights(config: assemble.Config, state: TrainState, mesh: Any) -> TrainState
   """
   folder = Path(config.init.run)
   source = saved.read_config(folder)
+  source.model.scan = config.model.scan  # the form that its weights are wanted in
   found = saved.restore(source, folder, mesh, assemble.schedule(source).steps)
   return state.replace(params=found.params, batch_stats=found.batch_stats)

@@ -3,10 +3,15 @@
 from pathlib import Path
 from typing import Any
 
+import flax.serialization
+import jax
+import ml_collections
+
 from robustjax import assemble
 from robustjax import config as configs
 from robustjax import workdir as workdirs
 from robustjax.errors import UserError
+from robustjax.models import blocks
 from robustjax.runtime import checkpoint, log, parallel
 from robustjax.training import loop
 from robustjax.training.state import TrainState
@@ -51,9 +56,43 @@ def restore(
   """
   if not workdirs.has_checkpoint(run):
     raise UserError(f"{run} has no checkpoint yet: train it first")
-  shapes = parallel.abstract_replicas(assemble.abstract_state(config), mesh)
   checkpoints = checkpoint.Checkpoints(run / workdirs.CHECKPOINTS, loop.BEST)
   try:
-    return checkpoints.restore(shapes, at)
+    return load(checkpoints, config, mesh, at)
   finally:
     checkpoints.close()
+
+
+def load(
+  checkpoints: checkpoint.Checkpoints,
+  config: assemble.Config,
+  mesh: Any,
+  at: int | None = None,
+) -> TrainState:
+  """The state of a checkpoint, replicated; of a scanned network or not, as it is here.
+
+  Args:
+    checkpoints: of the run.
+    config: of the run; its model.scan may be another than when it was saved.
+    mesh: the devices.
+    at: the step; the latest by default.
+
+  Raises:
+    UserError: there is none, it is damaged, or it is of another model.
+  """
+  own = parallel.abstract_replicas(assemble.abstract_state(config), mesh)
+  if checkpoints.fits(own, at):
+    return checkpoints.restore(own, at)
+  other = ml_collections.ConfigDict(config.to_dict())
+  other.model.scan = not config.model.scan
+  shapes = parallel.abstract_replicas(assemble.abstract_state(other), mesh)
+  if not checkpoints.fits(shapes, at):
+    return checkpoints.restore(own, at)  # which says what is different
+  change = blocks.stack if config.model.scan else blocks.unstack
+
+  def changed(state: TrainState) -> TrainState:
+    tree = change(flax.serialization.to_state_dict(state))
+    return flax.serialization.from_state_dict(own, tree)
+
+  shardings = jax.tree.map(lambda x: x.sharding, own)
+  return jax.jit(changed, out_shardings=shardings)(checkpoints.restore(shapes, at))

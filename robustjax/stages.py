@@ -7,11 +7,12 @@ from typing import Any
 import jax
 from clu import parameter_overview
 
-from robustjax import assemble, pretrained
+from robustjax import assemble, pretrained, saved
 from robustjax import config as configs
 from robustjax import workdir as workdirs
 from robustjax.evaluation import evaluate, trajectory
 from robustjax.runtime import checkpoint, log, parallel
+from robustjax.runtime.distributed import Hosts
 from robustjax.runtime.preemption import Stop
 from robustjax.training import loop
 from robustjax.training.state import TrainState
@@ -30,6 +31,7 @@ class Run:
     data: opened and checked.
     mesh: the devices.
     stop: asked in every loop.
+    hosts: the processes of the run.
   """
 
   config: assemble.Config
@@ -37,11 +39,12 @@ class Run:
   data: assemble.Data
   mesh: Any
   stop: Stop
+  hosts: Hosts = dataclasses.field(default_factory=Hosts)
 
   @property
   def leads(self) -> bool:
     """Whether this process writes the files and talks to the person."""
-    return jax.process_index() == 0
+    return self.hosts.leads
 
   def key(self, purpose: int) -> jax.Array:
     """The PRNG key of a purpose, from the configuration's seed."""
@@ -54,9 +57,9 @@ def train(run: Run) -> TrainState:
   schedule = assemble.schedule(config)
   checkpoints = checkpoint.Checkpoints(run.workdir / workdirs.CHECKPOINTS, loop.BEST)
   initial = jax.jit(lambda key: assemble.initial_state(config, key))
+  run.hosts.agree({"the last saved step": max(checkpoints.steps(), default=None)})
   if checkpoints.steps():
-    shapes = parallel.abstract_replicas(assemble.abstract_state(config), mesh)
-    state = checkpoints.restore(shapes)
+    state = saved.load(checkpoints, config, mesh)
   else:
     state = parallel.replicate(initial(run.key(_INIT)), mesh)
     if config.init.run:
@@ -76,12 +79,19 @@ def train(run: Run) -> TrainState:
         checkpoints=checkpoints,
         metrics_log=metrics_log,
         stop=run.stop,
+        skipped=_skipped(run) if run.leads else 0,
         shows=run.leads,
       )
   finally:
     metrics_log.close()
     checkpoints.close()
   return state
+
+
+def _skipped(run: Run) -> int:
+  """How many broken images the steps so far passed over, from their records."""
+  records = log.read_metrics(run.workdir / log.METRICS)
+  return sum(r.get("skipped", 0) for r in records if r["split"] == "train")
 
 
 def evaluation(run: Run, state: TrainState) -> dict[str, Any]:
@@ -95,6 +105,10 @@ def evaluation(run: Run, state: TrainState) -> dict[str, Any]:
       config, run.data.test, run.mesh, first, values.images - first
     )
 
+  # Where one host sees fewer counts than another, they would take other batches.
+  progress = run.workdir / evaluate.PROGRESS
+  counted = log.read_json(progress)["batches"] if progress.exists() else 0
+  run.hosts.agree({"the number of evaluated batches": counted})
   results = evaluate.evaluate(
     assemble.evaluation_steps(config, run.mesh),
     assemble.branches(config, state.variables),

@@ -2,6 +2,9 @@
 
 import fcntl
 import json
+import os
+import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
@@ -15,9 +18,15 @@ from robustjax.runtime import log
 CONFIG = "config.json"
 EVALUATION = "evaluation.json"
 CHECKPOINTS = "checkpoints"
+LOCK = ".lock"
 
-# What may change between two starts of one run: nothing that training depends on.
-FREE = ("data.data_dir", "data.workers", "eval.")
+# What may change between two starts of one run: nothing that training depends on. What
+# a run did before it met a broken image, it would have done with broken_images="skip".
+# The network is the same in either form, to rounding, and so are its checkpoints.
+FREE = (
+  "data.broken_images", "data.class_digest", "data.data_dir", "data.workers", "eval.",
+  "model.remat", "model.scan",
+)  # fmt: skip
 
 
 def default(config: ml_collections.ConfigDict) -> Path:
@@ -75,7 +84,7 @@ def claim(workdir: Path, config: ml_collections.ConfigDict) -> TextIO:
   """
   try:
     workdir.mkdir(parents=True, exist_ok=True)
-    lock = (workdir / ".lock").open("w")
+    lock = (workdir / LOCK).open("a")
   except OSError as error:
     raise UserError(
       f"{workdir} cannot be written to ({error.strerror}): name another --workdir"
@@ -88,8 +97,39 @@ def claim(workdir: Path, config: ml_collections.ConfigDict) -> TextIO:
       f"another process is at work in {workdir}: wait for it, or give this run a"
       " --workdir of its own"
     ) from error
+  lock.truncate(0)
+  lock.write(f"{socket.gethostname()} process {os.getpid()} {time.time_ns()}\n")
+  lock.flush()
+  os.fsync(lock.fileno())  # or some network file systems would not show it to others
   log.write_json(workdir / CONFIG, _record(config))
   return lock
+
+
+def holder(workdir: Path) -> str:
+  """Who claimed the folder last: host, process and time; empty if nobody did."""
+  path = workdir / LOCK
+  return path.read_text() if path.exists() else ""
+
+
+def await_holder(workdir: Path, wanted: str, seconds: float = 60.0) -> None:
+  """Waits until this host sees that process 0 has claimed the folder.
+
+  Args:
+    workdir: the folder.
+    wanted: what process 0 reads as its `holder`.
+    seconds: how late a network file system may show a change.
+
+  Raises:
+    UserError: it does not come.
+  """
+  until = time.monotonic() + seconds
+  while holder(workdir) != wanted:
+    if time.monotonic() > until:
+      raise UserError(
+        f"{workdir} is not the folder that process 0 writes to: name a --workdir on a"
+        " file system that all hosts share"
+      )
+    time.sleep(0.5)
 
 
 def finished_evaluation(workdir: Path, identity: Any) -> dict[str, Any] | None:

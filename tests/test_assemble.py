@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import pytest
+from data_files import image_folder
 
 from experiments import mbn_alp
 from robustjax import assemble, config
@@ -75,15 +76,59 @@ def test_imagenet_missing_tells_how_to_prepare_it(tmp_path):
   with pytest.raises(UserError) as caught:
     assemble.open_data(c)
   message = str(caught.value)
-  assert "imagenet2012" in message and "tfds build imagenet2012" in message
+  assert "robustjax.data.prepare imagenet2012" in message
   assert "\n" not in message
 
 
-def test_data_is_checked_against_the_configuration():
+@pytest.mark.parametrize(
+  "name, value",
+  [("train_examples", 60000), ("test_examples", 3000), ("classes", 9),
+   ("class_digest", "0" * 16)],
+)  # fmt: skip
+def test_data_is_checked_against_the_configuration(name, value):
   c = mbn_alp.get_config("mini")
-  c.data.train_examples = 60000
-  with pytest.raises(UserError, match="10,?000.*60,?000|60,?000.*10,?000"):
+  found = c.data[name]
+  c.data[name] = value
+  with pytest.raises(UserError) as caught:
     assemble.open_data(c)
+  text = str(caught.value)
+  assert f"data.{name} is {found}, not {value}" in text and "\n" not in text
+  assert text.endswith(f"add --config.data.{name}={found}")
+
+
+def test_an_empty_digest_is_not_checked():
+  c = mbn_alp.get_config("mini")
+  c.data.class_digest = ""
+  assemble.open_data(c)
+
+
+def folder_config(folder, variant=""):
+  c = mbn_alp.get_config(variant)
+  c.data.name, c.data.version, c.data.test_split = str(folder), "", "val"
+  return c
+
+
+def test_a_folder_is_taken_with_the_flags_that_its_mistake_names(tmp_path):
+  folder = image_folder(tmp_path / "images", {"train": 3, "val": 2})
+  c = folder_config(folder)
+  with pytest.raises(UserError) as caught:
+    assemble.open_data(c)
+  what, _, flags = str(caught.value).partition(", add ")
+  assert "class 0 is 'cat', not 'n01440764'" in what and "\n" not in what
+  for flag in flags.split():
+    name, _, value = flag.removeprefix("--config.").partition("=")
+    section, _, key = name.partition(".")
+    c[section][key] = type(c[section][key])(value)
+  config.check(c)
+  data = assemble.open_data(c)
+  assert (len(data.train), len(data.test), c.eval.images) == (6, 4, 4)
+
+
+def test_splits_with_other_classes_are_refused(tmp_path):
+  folder = image_folder(tmp_path / "images", {"train": 1, "val": 1})
+  (folder / "val" / "dog").rename(folder / "val" / "cow")
+  with pytest.raises(UserError, match="class 0 is 'cat', .* 'val' 'cat'|class 1"):
+    assemble.open_data(folder_config(folder))
 
 
 @pytest.mark.parametrize(
@@ -121,6 +166,41 @@ def test_validation_counts_the_last_images(monkeypatch):
   assert [i for i in seen if i >= 0] == list(range(1976, 2000))
   assert set(rates) == {"accuracy_clean", "accuracy_adv", "target_rate"}
   assert all(0 <= rate <= 1 for rate in rates.values())
+
+
+def tiny_folder(tmp_path, broken=()):
+  """The configuration of a folder of 20 + 20 grey images, some broken."""
+  folder = image_folder(
+    tmp_path / "images", {"train": 2, "val": 10}, size=(28, 28), channels=1
+  )
+  for name in broken:
+    (folder / name).write_bytes(b"")
+  c = folder_config(folder, "mini")
+  c.data.train_examples, c.data.test_examples, c.data.classes = 4, 20, 2
+  c.data.class_digest = ""
+  c.train.validation_images, c.eval.batch_size = 12, 8
+  c.attack.steps, c.model.width = 1, 8
+  return c
+
+
+def test_validation_leaves_broken_images_out_and_tells(tmp_path):
+  c = tiny_folder(tmp_path, ["val/dog/dog_4.jpg", "val/dog/dog_9.jpg"])
+  mesh = parallel.mesh()
+  source = assemble.open_data(c).test
+  state = parallel.replicate(assemble.initial_state(c, jax.random.key(0)), mesh)
+  with pytest.raises(UserError, match="dog_4.jpg"):
+    assemble.validation(c, source, mesh, jax.random.key(0))(state)
+  c.data.broken_images = "skip"
+  rates = assemble.validation(c, source, mesh, jax.random.key(0))(state)
+  assert rates["skipped"] == 2
+  assert rates["accuracy_clean"] * 10 == pytest.approx(
+    round(rates["accuracy_clean"] * 10)
+  )
+  for path in (tmp_path / "images" / "val").rglob("*.jpg"):
+    if path.name not in ("cat_0.jpg",):
+      path.write_bytes(b"")
+  with pytest.raises(UserError, match="all 12 images of the validation are broken"):
+    assemble.validation(c, source, mesh, jax.random.key(0))(state)
 
 
 def test_a_depth_that_does_not_exist_is_refused():

@@ -67,6 +67,7 @@ def test_unknown_variant_lists_the_known():
     ("model.depth", 50, "depth and config.model.stages are both set"),
     ("seed", -1, "config.seed is -1; it may be 0 to"),
     ("data.workers", -1, "data.workers is -1; it must be 0 or above"),
+    ("data.broken_images", "ignore", "broken_images is 'ignore'; it may be 'stop', 's"),
     ("data.channels", 2, "data.channels is 2; it may be 1, 3"),
     ("data.transform", "imagenet", "needs config.data.channels=3"),
     ("train.epochs", float("nan"), "train.epochs is nan; it must be a finite number"),
@@ -171,6 +172,24 @@ def test_a_configuration_survives_its_file():
     for name, value in config.flatten(made).items()
   }
   assert config.flatten(loaded) == lists
+
+
+def test_a_file_from_before_a_value_existed_has_what_was_in_effect():
+  known = {"data.class_digest": "", "data.broken_images": "stop"}
+  assert config.BEFORE.items() >= known.items()
+  made = config.base("test", "mini")
+  record = json.loads(json.dumps(config.plain(made)))
+  for name in config.BEFORE:
+    section, _, key = name.partition(".")
+    del record[section][key]
+  loaded = config.load(record)
+  config.check(loaded)
+  assert config.flatten(loaded).keys() == config.DEFAULTS.keys()
+  for name, value in config.BEFORE.items():
+    assert config.flatten(loaded)[name] == value
+    assert name.partition(".")[2] not in record[name.partition(".")[0]]
+  made.data.broken_images = "skip"
+  assert config.load(config.plain(made)).data.broken_images == "skip"
 
 
 def test_words_that_contradict_each_other():

@@ -12,7 +12,8 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from robustjax.data import pipeline, sources, transforms
+from robustjax import config
+from robustjax.data import decode, pipeline, sources, transforms
 from robustjax.errors import UserError
 
 
@@ -96,7 +97,7 @@ def test_a_set_is_read_by_name_from_its_folder(prepared):
   assert source.image_shape == (None, None, 3)
   for i in range(7):
     assert source[i] == {"image": jpeg(i), "label": i % 3}
-  assert transforms.decode(source[2]["image"], 3).shape == (32, 44, 3)
+  assert decode.decode(source[2]["image"], 3).shape == (32, 44, 3)
 
 
 def test_a_set_goes_through_the_pipeline(prepared):
@@ -165,16 +166,23 @@ def test_missing_set(tmp_path):
   )
 
 
+def test_a_name_that_is_a_folder_here_gets_a_hint(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / "images").mkdir()
+  message("would be ./images", name="images", data_dir=tmp_path / "data")
+
+
 def test_missing_imagenet_says_which_files_it_is_made_from(tmp_path):
-  message(
+  text = message(
     "ILSVRC2012_img_train.tar",
     "ILSVRC2012_img_val.tar",
-    str(tmp_path / "downloads" / "manual"),
-    "tfds build imagenet2012 --file_format=array_record",
-    "TensorFlow",
+    "image-net.org",
+    "python -m robustjax.data.prepare imagenet2012 --archives=DIR",
+    f"--data_dir={tmp_path}",
     name="imagenet2012",
     data_dir=tmp_path,
   )
+  assert "TensorFlow" not in text
 
 
 def test_missing_version(prepared):
@@ -224,11 +232,63 @@ def test_split_without_labels(prepared):
     source[0]
 
 
-def test_check_compares_sizes(prepared):
-  source = sources.open_source("imagenet_like", split="train", data_dir=prepared)
-  sources.check(source, examples=7, classes=3)
-  sources.check(source)
-  with pytest.raises(UserError, match="has 7 examples where .* 1281167"):
-    sources.check(source, examples=1281167, classes=3)
-  with pytest.raises(UserError, match="has 3 classes where .* 1000"):
-    sources.check(source, examples=7, classes=1000)
+@pytest.mark.parametrize("change", [{"name": "imagenet"}, {"version": "5.0.0"}])
+def test_a_description_of_another_data_set(data_dir, change):
+  edit_info(data_dir, **change)
+  ((key, value),) = change.items()
+  message(f"says {key} {value!r}", name="imagenet_like", data_dir=data_dir)
+
+
+def test_a_place_is_a_shard_and_a_record(prepared):
+  source = sources.open_source("imagenet_like", split="train[3:]", data_dir=prepared)
+  assert source.place(2) == "imagenet_like-train.array_record-00000-of-00001, record 5"
+  assert pickle.loads(pickle.dumps(source)).place(2) == source.place(2)
+
+
+def test_a_place_is_found_in_any_shard():
+  shards = (("a", 0, 4), ("b", 2, 3), ("c", 0, 1))
+  found = [sources._shard_and_record(shards, i) for i in (0, 3, 4, 6, 7)]
+  assert found == [f"{x}, record {i}" for x, i in
+                   (("a", 0), ("a", 3), ("b", 2), ("b", 4), ("c", 0))]  # fmt: skip
+
+
+def test_one_damaged_record_leaves_the_others_readable(data_dir):
+  (shard,) = version_dir(data_dir).glob("*-train.*")
+  content = bytearray(shard.read_bytes())
+  content[2000] ^= 255
+  shard.write_bytes(content)
+  source = sources.open_source("imagenet_like", split="train", data_dir=data_dir)
+  broken = []
+  for i in range(7):
+    try:
+      assert source[i]["image"] == jpeg(i)
+    except sources.BrokenImage as error:
+      broken.append(i)
+      assert f"index {i} ({shard.name}, record {i})" in str(error)
+  assert len(broken) == 1
+
+
+def test_sorted_synset_folders_have_imagenets_digest():
+  synsets = sources._imagenet_synsets()
+  assert len(synsets) == 1000 and synsets == sorted(synsets)
+  expected = config.DEFAULTS["data.class_digest"].value
+  assert sources.class_digest(synsets) == expected
+
+
+def test_the_shipped_sets_digest():
+  source = sources.open_source("fashion_mnist_mini", split="test")
+  digest = sources.class_digest(source.class_names)
+  assert digest == config.MINI["data.class_digest"]
+  assert digest != sources.class_digest(reversed(source.class_names))
+
+
+def test_the_first_difference_from_imagenet_is_named():
+  digest = config.DEFAULTS["data.class_digest"].value
+  names = sources._imagenet_synsets()
+  swapped = [*names[:7], names[8], names[7], *names[9:]]
+  found = sources.first_difference(swapped, digest)
+  assert found == f"class 7 is {names[8]!r}, not {names[7]!r}"
+  assert sources.first_difference(names[:-1], digest) == (
+    "there are 999 classes, not 1000"
+  )
+  assert sources.first_difference(swapped, "0" * 16) == ""

@@ -1,10 +1,7 @@
 """Transforms: exact where they can be, properties where they are random."""
 
 import functools
-import io
 import pickle
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
@@ -22,45 +19,6 @@ def noise(height, width, channels=3, seed=0):
   return rng(seed).integers(0, 256, (height, width, channels), dtype=np.uint8)
 
 
-def encode(picture, kind, **options):
-  out = io.BytesIO()
-  picture.save(out, kind, **options)
-  return out.getvalue()
-
-
-def test_decode_gives_the_pixels_back():
-  image = noise(5, 7)
-  png = encode(Image.fromarray(image), "PNG")
-  np.testing.assert_array_equal(transforms.decode(png, 3), image)
-  grey = noise(5, 7, 1)
-  png = encode(Image.fromarray(grey[..., 0]), "PNG")
-  np.testing.assert_array_equal(transforms.decode(png, 1), grey)
-  np.testing.assert_array_equal(transforms.decode(png, 3), np.repeat(grey, 3, 2))
-
-
-def test_decode_equals_pillow_on_a_large_jpeg():
-  # Draft mode would decode it at half the size or less.
-  jpeg = encode(Image.fromarray(noise(600, 800)), "JPEG", quality=90)
-  expected = np.asarray(Image.open(io.BytesIO(jpeg)))
-  np.testing.assert_array_equal(transforms.decode(jpeg, 3), expected)
-
-
-def test_decode_converts_cmyk():
-  pure = Image.new("CMYK", (16, 16), (0, 255, 255, 0))
-  red = transforms.decode(encode(pure, "JPEG", quality=100), 3)
-  assert red.shape == (16, 16, 3)
-  assert np.abs(red.astype(int) - [255, 0, 0]).max() <= 3
-
-
-@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-@pytest.mark.parametrize("damage", ["cut", "empty", "header"])
-def test_decode_refuses_broken_bytes(kind, damage):
-  whole = encode(Image.fromarray(noise(40, 40)), kind)
-  broken = {"cut": whole[: len(whole) // 2], "empty": b"", "header": b"x" + whole}
-  with pytest.raises(ValueError, match="not a readable image"):
-    transforms.decode(broken[damage], 3)
-
-
 @pytest.mark.parametrize("shape", [(300, 500), (500, 300), (256, 256), (60, 90)])
 def test_eval_crop_equals_pillow(shape):
   image = noise(*shape)
@@ -71,6 +29,46 @@ def test_eval_crop_equals_pillow(shape):
   left, top = (size[0] - 224) // 2, (size[1] - 224) // 2
   expected = np.asarray(picture.crop((left, top, left + 224, top + 224)))
   np.testing.assert_array_equal(transforms.imagenet_eval(image), expected)
+
+
+def whole_then_crop(image, size=224, resize=256):
+  """The evaluation crop without a thought for memory."""
+  height, width = image.shape[:2]
+  scale = resize / min(height, width)
+  tall, wide = int(height * scale + 0.5), int(width * scale + 0.5)
+  top, left = (tall - size) // 2, (wide - size) // 2
+  picture = Image.fromarray(image).resize((wide, tall), Image.Resampling.BICUBIC)
+  return np.asarray(picture)[top : top + size, left : left + size]
+
+
+@pytest.mark.parametrize("shape", [(1, 300), (300, 1), (8, 900), (4, 32), (33, 4)])
+def test_eval_crop_of_a_narrow_image_equals_pillow(shape):
+  image = noise(*shape)
+  np.testing.assert_array_equal(transforms.imagenet_eval(image), whole_then_crop(image))
+
+
+@pytest.mark.parametrize("shape", [(7, 900), (700, 3), (2100, 255)])
+@pytest.mark.parametrize("size, resize", [(224, 256), (64, 73), (28, 32)])
+def test_eval_crop_of_a_narrow_image_is_nearly_pillows(shape, size, resize):
+  image = noise(*shape)
+  out = transforms.imagenet_eval(image, size, resize).astype(int)
+  apart = np.abs(out - whole_then_crop(image, size, resize))
+  assert apart.max() <= 1
+  assert (apart > 0).mean() < 0.02
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 60_000), (60_000, 1), (20_000, 300)])
+def test_eval_crop_never_makes_a_huge_image(shape, monkeypatch):
+  made = []
+
+  def keep(image, height, width, *box):
+    made.append(max(image.size, height * width * 3))
+    return np.zeros((height, width, 3), np.uint8)
+
+  monkeypatch.setattr(transforms, "_resize", keep)
+  out = transforms.imagenet_eval(np.zeros((*shape, 3), np.uint8))
+  assert out.shape == (224, 224, 3)
+  assert max(made) <= max(3 * shape[0] * shape[1], 8 * 256 * 256 * 3)
 
 
 @pytest.mark.parametrize("shape", [(300, 500), (20, 15), (1, 1), (8, 900), (900, 8)])
@@ -89,33 +87,61 @@ def test_train_falls_back_to_the_centre():
   )
 
 
-def test_crops_cover_the_stated_areas_and_aspects(monkeypatch):
-  shapes = []
-
-  def keep(image, height, width):
-    shapes.append(image.shape[:2])
-    return np.zeros((height, width, 3), np.uint8)
-
-  monkeypatch.setattr(transforms, "_resize", keep)
-  generator, image = rng(), noise(400, 500)
-  for _ in range(3000):
-    transforms._random_crop(image, generator, 10)
-  height, width = np.array(shapes).T
+def test_crops_cover_the_stated_areas_and_aspects():
+  generator = rng()
+  crops = [transforms.training_crop(400, 500, generator) for _ in range(3000)]
+  _, _, height, width = np.array([crop for crop in crops if crop]).T
   area, aspect = height * width / (400 * 500), width / height
   assert 0.078 < area.min() < 0.1
   assert 0.9 < area.max() <= 1.0
   assert 0.74 < aspect.min() < 0.77
   assert 1.31 < aspect.max() < 1.35
+  # Half of the area always fits: there nothing was drawn again. The law of the
+  # logarithm u is symmetric, with a density that is proportional to cosh(u).
+  u = np.linspace(-np.log(4 / 3), np.log(4 / 3), 1001)
+  spread = np.sqrt(np.average(u**2, weights=np.cosh(u)))
+  found = np.log(aspect[area < 0.5])
+  assert abs(found.mean()) < 0.015
+  assert abs(found.std() / spread - 1) < 0.04
 
 
-def test_every_corner_can_be_cropped(monkeypatch):
-  monkeypatch.setattr(transforms, "_resize", lambda image, height, width: image)
-  image = np.zeros((6, 6, 3), np.uint8)
-  image[0, 0], image[0, 5], image[5, 0], image[5, 5] = 1, 2, 3, 4
+def test_ten_crops_are_drawn_before_it_gives_up():
+  drawn = []
+
+  class Counting:
+    def uniform(self, low, high):
+      drawn.append((low, high))
+      return rng().uniform(low, high)
+
+    def random(self):
+      return 0.0
+
+  assert transforms.training_crop(8, 900, Counting()) is None
+  assert drawn == [(0.08, 1.0), (3 / 4, 4 / 3)] * 10
+
+
+def test_crops_reach_every_side_and_lie_inside():
   generator = rng()
-  crops = [transforms._random_crop(image, generator, 6) for _ in range(500)]
-  small = [crop for crop in crops if max(crop.shape[:2]) < 6]
-  assert {int(crop.max()) for crop in small} == {0, 1, 2, 3, 4}
+  crops = [transforms.training_crop(6, 7, generator) for _ in range(500)]
+  top, left, height, width = np.array([crop for crop in crops if crop]).T
+  assert top.min() == left.min() == 0
+  assert (top + height).max() == 6
+  assert (left + width).max() == 7
+  assert {*top} == {0, 1, 2, 3, 4}
+
+
+def test_train_shows_the_crop_that_was_drawn(monkeypatch):
+  for change in ("_brightness", "_contrast", "_saturation", "_lighting"):
+    monkeypatch.setattr(transforms, change, lambda planes, rng: None)
+  image = noise(60, 90)
+  views = set()
+  for seed in range(20):
+    top, left, height, width = transforms.training_crop(60, 90, rng(seed))
+    picture = Image.fromarray(image[top : top + height, left : left + width])
+    crop = np.asarray(picture.resize((32, 32), Image.Resampling.BICUBIC))
+    out = transforms.imagenet_train(image, rng(seed), size=32)
+    views.add(tuple(np.array_equal(out, v) for v in (crop, crop[:, ::-1])))
+  assert views == {(True, False), (False, True)}
 
 
 def test_train_is_a_function_of_its_generator():
@@ -150,6 +176,10 @@ class Fixed:
     return np.array(self.factor)
 
 
+def planes_of(pixels):
+  return np.array(pixels, np.float32)[None].transpose(2, 0, 1)
+
+
 @pytest.mark.parametrize(
   ("change", "expected"),
   [
@@ -160,8 +190,9 @@ class Fixed:
   ],
 )
 def test_colour_changes_by_hand(change, expected):
-  pixels = np.array([[[100, 50, 0], [200, 150, 40]]], np.float32)
-  np.testing.assert_allclose(change(pixels, Fixed(0.5))[0], expected, rtol=1e-6)
+  planes = planes_of([[100, 50, 0], [200, 150, 40]])
+  change(planes, Fixed(0.5))
+  np.testing.assert_allclose(planes, planes_of(expected), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -172,17 +203,46 @@ def test_colour_changes_by_hand(change, expected):
   ],
 )
 def test_lighting_moves_red_green_and_blue_in_this_order(along, expected):
-  change: Callable[..., Any] = transforms._lighting
-  moved = change(np.full((1, 1, 3), 100, np.float32), Fixed(along))[0, 0] - 100
-  np.testing.assert_allclose(moved, expected, rtol=1e-4)
+  planes = planes_of([[100, 100, 100]])
+  transforms._lighting(planes, Fixed(along))
+  np.testing.assert_allclose(planes - 100, planes_of([expected]), rtol=1e-4)
+
+
+def plainly(image, generator):
+  """The colours and the flip as the docstring has them, in float64."""
+  pixels = image.astype(np.float64)
+  for change in generator.permutation(4):
+    if change == 3:
+      strength = generator.normal(0.0, 0.1, size=3) * transforms._EIGENVALUES
+      pixels = np.clip(pixels + transforms._EIGENVECTORS @ strength, 0, 255)
+      continue
+    factor = generator.uniform(0.6, 1.4)
+    # What a factor of 0 gives: black, the mean of each colour, grey.
+    mean = pixels.mean(axis=(0, 1), keepdims=True)
+    grey = (pixels @ [0.299, 0.587, 0.114])[..., None]
+    nothing = (0.0, mean, grey)[change]
+    pixels = np.clip(nothing + factor * (pixels - nothing), 0, 255)
+  flipped = generator.random() < 0.5
+  return np.rint(pixels[:, ::-1] if flipped else pixels)
+
+
+def test_colours_equal_a_plain_computation(monkeypatch):
+  monkeypatch.setattr(transforms, "_random_crop", lambda image, rng, size: image)
+  # Black, white and what is between, so that much is cut off.
+  image = np.clip(noise(64, 64).astype(int) * 2 - 128, 0, 255).astype(np.uint8)
+  for seed in range(50):
+    out = transforms.imagenet_train(image, rng(seed), size=64)
+    expected = plainly(image, rng(seed))
+    # float32 rounds a value that is nearly halfway to the other side.
+    assert np.abs(out - expected).max() <= 1
+    assert (out != expected).mean() < 1e-3
 
 
 def test_the_four_changes_come_in_random_order(monkeypatch):
   seen = []
 
-  def note(name, pixels, rng):
+  def note(name, planes, rng):
     seen.append(name)
-    return pixels
 
   for name in ("_brightness", "_contrast", "_saturation", "_lighting"):
     monkeypatch.setattr(transforms, name, functools.partial(note, name))
@@ -195,9 +255,12 @@ def test_the_four_changes_come_in_random_order(monkeypatch):
 
 
 def test_pixels_are_cut_after_each_change_and_rounded_at_the_end(monkeypatch):
-  monkeypatch.setattr(transforms, "_brightness", lambda pixels, rng: pixels + 900)
+  def add(amount, planes, rng):
+    planes += amount
+
+  monkeypatch.setattr(transforms, "_brightness", functools.partial(add, 900))
   for name in ("_contrast", "_saturation", "_lighting"):
-    monkeypatch.setattr(transforms, name, lambda pixels, rng: pixels - 1.2)
+    monkeypatch.setattr(transforms, name, functools.partial(add, -1.2))
   image = noise(8, 8)
   outs = [transforms.imagenet_train(image, rng(seed), size=8) for seed in range(60)]
   # 255, less 1.2 for each change that follows the brightness.

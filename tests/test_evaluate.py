@@ -27,12 +27,13 @@ class StopAt:
 @pytest.fixture
 def run(tmp_path, monkeypatch):
   """Evaluates 5 batches of 4 of 18 images; counts depend on the batch's number."""
-  seen = []
+  seen, broken = [], {}
 
   def count_batch(steps, variables, batch, key, plan, after_chunk):
     after_chunk(4)
     seen.append((batch, variables))
-    return {name: i + batch + variables for i, name in enumerate(NAMES)}
+    counts = {name: i + batch + variables for i, name in enumerate(NAMES)}
+    return counts | ({"skipped": broken[batch]} if batch in broken else {})
 
   monkeypatch.setattr(trajectory, "count_batch", count_batch)
 
@@ -40,8 +41,9 @@ def run(tmp_path, monkeypatch):
     assert first < 5  # a pipeline has no batch after the last
     return iter(range(first, 5))
 
-  def go(stop_at=0, identity=1):
+  def go(stop_at=0, identity=1, skipped=()):
     seen.clear()
+    broken.update(skipped)
     found = evaluate.evaluate(
       None, {"clean": 0, "adv": 1}, batches, key=None, plan=PLAN,
       eps=4.0, images=18, batch_size=4, identity={"step": identity},
@@ -72,6 +74,34 @@ def test_goes_on_where_it_stopped(run, tmp_path, stop_at):
   whole = [b for b, v in run.seen if v == 1]  # both branches are done
   assert run(identity=2) == expected
   assert {b for b, _ in run.seen} == set(range(5)) - set(whole)
+
+
+def test_broken_images_are_not_counted_but_told(run, tmp_path):
+  plain = run()
+  (tmp_path / evaluate.PROGRESS).unlink()
+  assert "skipped" not in plain
+  with pytest.raises(Stopped):
+    run(5, skipped={0: 2, 3: 1})
+  found = run()
+  assert found["skipped"] == 3
+  for row, whole in zip(
+    found["rows"] + found["worst_case"],
+    plain["rows"] + plain["worst_case"],
+    strict=True,
+  ):
+    assert row["images"] == 15 and row["accuracy"] == row["correct"] / 15
+    assert row["correct"] == whole["correct"]
+
+
+def test_none_that_are_broken_leave_no_trace(run, tmp_path):
+  plain = run()
+  (tmp_path / evaluate.PROGRESS).unlink()
+  assert run(skipped={0: 0, 1: 0}) == plain
+
+
+def test_broken_images_alone_are_refused(run):
+  with pytest.raises(UserError, match="all 18 images are broken"):
+    run(skipped={0: 18})
 
 
 def test_all_batches_done_and_nothing_written_is_enough(run):

@@ -326,4 +326,5 @@ def test_it_traces_at_the_papers_scale(name, words):
   depth = {"alp_study": 101, "depth": int(words) if name == "depth" else 0}.get(
     name
   ) or 152
-  assert len(kernels) == depth  # a convolution or the last layer each
+  # A convolution or the last layer each; those of scanned blocks are stacked.
+  assert sum(x.shape[0] if x.ndim == 5 else 1 for x in kernels) == depth

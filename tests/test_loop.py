@@ -18,8 +18,13 @@ class Recorder:
 
   def __init__(self, stop_after=0):
     self.saved, self.records, self.polls, self.stop_after = {}, [], 0, stop_after
+    self.durable = 0  # how many of the records are
+
+  def sync(self):
+    self.durable = len(self.records)
 
   def save(self, step, state, metrics):
+    assert self.durable == len(self.records)
     self.saved[step] = metrics
 
   def steps(self):
@@ -33,7 +38,7 @@ class Recorder:
     return self.polls == self.stop_after
 
 
-def run(recorder, first=0, nan_at=-1, bad=jnp.nan, order=None):
+def run(recorder, first=0, nan_at=-1, bad=jnp.nan, order=None, skipped=None, before=0):
   """Trains with steps that note their statistics; returns the state and the notes."""
   notes = [] if order is None else order
 
@@ -41,7 +46,10 @@ def run(recorder, first=0, nan_at=-1, bad=jnp.nan, order=None):
     def step(state, batch, key):
       notes.append((int(state.step), batch, statistics))
       loss = jnp.where(state.step == nan_at, bad, 1.0)
-      return state.replace(step=state.step + 1), {"loss": loss}
+      metrics = {"loss": loss}
+      if skipped:
+        metrics["skipped"] = jnp.int32(skipped.get(int(state.step), 0))
+      return state.replace(step=state.step + 1), metrics
 
     return step
 
@@ -55,6 +63,7 @@ def run(recorder, first=0, nan_at=-1, bad=jnp.nan, order=None):
     checkpoints=recorder,
     metrics_log=recorder,
     stop=recorder,
+    skipped=before,
     shows=False,
   )
   return state, notes
@@ -78,6 +87,38 @@ def test_records_training_values_with_their_epoch():
   run(recorder)
   train = [(r[0], r[1], r[3]) for r in recorder.records if r[2] == "train"]
   assert train == [(s, s / 4, {"loss": 1.0}) for s in (3, 6, 9, 10)]
+
+
+def test_a_step_that_skipped_broken_images_has_a_record_of_its_own():
+  recorder, plain = Recorder(), Recorder()
+  run(recorder, skipped={0: 2, 2: 1, 8: 4})
+  run(plain)
+  own = [r for r in recorder.records if "skipped" in r[3]]
+  assert own == [
+    (s, s / 4, "train", {"skipped": n}) for s, n in ((1, 2), (3, 1), (9, 4))
+  ]
+  assert [r for r in recorder.records if r not in own] == plain.records
+  later = Recorder()
+  run(later, first=6, skipped={0: 2, 2: 1, 8: 4})
+  assert later.records == [r for r in recorder.records if r[0] > 6]
+
+
+def test_the_bar_shows_how_many_were_skipped_in_all(monkeypatch):
+  shown = []
+
+  class Bar:
+    update = close = lambda self, *args: None
+
+    def set_postfix_str(self, text, refresh):
+      shown.append(text)
+
+  monkeypatch.setattr(loop.log, "progress", lambda *args: Bar())
+  run(Recorder(), first=3, skipped={4: 2, 7: 1}, before=5)
+  assert shown == [
+    "loss 1.000 skipped 7",
+    "loss 1.000 skipped 8",
+    "loss 1.000 skipped 8",
+  ]
 
 
 def test_records_are_in_the_order_of_steps():

@@ -5,6 +5,7 @@ import json
 import pytest
 import report_runs as make
 
+from robustjax import config as configs
 from robustjax.report import conditions, figures
 from robustjax.report import runs as finder
 from robustjax.report.document import SPACE
@@ -102,9 +103,9 @@ def test_each_value_that_matters_makes_another_run(tmp_path, setting):
       (text,) = said.values()
       assert text == f"{name}={changed(value)!r} instead of {value!r}"
   assert free == {
-    "seed", "data.data_dir", "data.workers", "train.log_every_steps",
-    "train.save_every_epochs", "train.validation_images", "eval.readings",
-    "eval.images", "eval.batch_size",
+    "seed", "data.class_digest", "data.data_dir", "data.workers", "model.remat",
+    "model.scan", "train.log_every_steps", "train.save_every_epochs",
+    "train.validation_images", "eval.readings", "eval.images", "eval.batch_size",
   }  # fmt: skip
 
 
@@ -154,6 +155,19 @@ def test_what_one_version_records_and_another_does_not(tmp_path):
     "loss.focal.gamma=2 instead of None, loss.label_smoothing=None instead of 0.1"
   )
   assert said["b"].count(" instead of ") == 5 and said["b"].endswith(" and 9 more")
+
+
+def test_an_older_run_stands_in_its_row(tmp_path):
+  written = make.config("adv")
+  for name in configs.BEFORE:
+    section, _, key = name.partition(".")
+    del written[section][key]
+  write(tmp_path / "old", written)
+  skips = make.config("adv", overrides={"data.broken_images": "skip"})
+  write(tmp_path / "skips", skips)
+  groups, others = group(tmp_path)
+  assert labels(groups) == {"miniature, eps 32": ["old"]}
+  assert why(tmp_path) == {"skips": "data.broken_images='skip' instead of 'stop'"}
 
 
 def test_a_name_that_no_row_has(tmp_path):

@@ -71,6 +71,20 @@ def test_same_on_1_2_and_8_devices(batch, norm, strategy):
     assert_same(results[0], other, 2e-4)
 
 
+def test_what_was_skipped_is_summed_over_devices_and_changes_nothing_else(batch):
+  strategy = step.Strategy(adv=False, group=GROUP)
+  now, train_step = make("gn", strategy, axis=parallel.AXIS)
+  mesh = parallel.mesh(jax.devices()[:8])
+  mapped = parallel.pmap(train_step, mesh)
+  counts = np.zeros(64, np.int32)
+  counts[[0, 9, 10, 63]] = (1, 2, 1, 5)
+  plain, metrics = mapped(now, parallel.shard(batch, mesh), KEY)
+  found = mapped(now, parallel.shard(batch | {"skipped": counts}, mesh), KEY)
+  assert int(found[1].pop("skipped")) == 9
+  assert "skipped" not in metrics
+  assert_same(found, (plain, metrics), 1e-6)
+
+
 def test_one_device_without_a_mesh_is_the_same(batch):
   now, pure = make("mbn", MBN)
   _, train_step = make("mbn", MBN, axis=parallel.AXIS)

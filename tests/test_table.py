@@ -33,3 +33,10 @@ def test_every_row_with_its_counts():
     *["40", "/", "80", "50.0%", "12", "/", "80"],
   ]
   assert worst.split() == ["adv", "worst", "case", *["38", "/", "80", "47.5%"]]
+
+
+def test_broken_images_that_were_left_out_are_told():
+  text = table.evaluation_table({**EVALUATION, "skipped": 3, "guesses": ["a=1"]})
+  assert text.splitlines()[-2:] == [
+    "broken images, which no row counts: 3", "guesses: a=1"
+  ]  # fmt: skip

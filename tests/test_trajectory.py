@@ -147,6 +147,21 @@ def test_every_image_counts_once_whatever_the_batch_and_the_devices(
   assert total["correct/0"] == 61  # labels are what the net says of clean images
 
 
+def test_broken_images_are_summed_over_devices(batch, net):
+  variables, apply = net
+  rows = padded(batch, 0, 61, 64)
+  rows["skipped"] = np.isin(np.arange(64), (2, 5, 40)).astype(np.int32)
+  rows["mask"] &= rows["skipped"] == 0
+  plan = PLAN[:1]
+  found = []
+  for devices in (1, 8):
+    mesh, steps = mapped(apply, devices)
+    batch = parallel.shard(rows, mesh)
+    found.append(trajectory.count_batch(steps, variables, batch, KEY, plan))
+  assert found[0] == found[1]
+  assert (found[0]["skipped"], found[0]["correct/0"]) == (3, 58)
+
+
 def test_rows_are_in_the_order_of_steps():
   counts = {
     f"{k}/{n}": n + 1 for k in ("correct", "target_hits") for n in (0, 5, 10, 20, 60)

@@ -54,7 +54,28 @@ def test_the_same_run_again_is_welcome(tmp_path, c):
   workdir.check(tmp_path, c)
 
 
-@pytest.mark.parametrize("name, value", [("eval.images", 7), ("data.workers", 3)])
+def test_a_run_from_before_a_value_existed_goes_on(tmp_path, c):
+  saved(tmp_path, c)
+  record = json.loads((tmp_path / "config.json").read_text())
+  for name in config.BEFORE:
+    section, _, key = name.partition(".")
+    del record[section][key]
+  (tmp_path / "config.json").write_text(json.dumps(record))
+  workdir.check(tmp_path, c)
+  c.attack.steps = 3
+  with pytest.raises(UserError, match="attack.steps=7, not 3"):
+    workdir.check(tmp_path, c)
+
+
+@pytest.mark.parametrize(
+  "name, value",
+  [
+    ("eval.images", 7),
+    ("data.workers", 3),
+    ("data.class_digest", ""),
+    ("data.broken_images", "skip"),
+  ],
+)
 def test_what_training_does_not_depend_on_may_change(tmp_path, c, name, value):
   saved(tmp_path, c)
   section, key = name.split(".")
@@ -102,3 +123,19 @@ def test_a_damaged_file_is_named(tmp_path, c, name):
   with pytest.raises(UserError, match=f"{name} is damaged: move it away"):
     workdir.check(tmp_path, c)
     workdir.finished_evaluation(tmp_path, {})
+
+
+def test_other_hosts_see_who_claimed_the_folder(tmp_path, c):
+  lock = workdir.claim(tmp_path, c)
+  workdir.await_holder(tmp_path, workdir.holder(tmp_path), 0.0)
+  lock.close()
+  first = workdir.holder(tmp_path)
+  workdir.claim(tmp_path, c).close()
+  assert workdir.holder(tmp_path) != first
+
+
+def test_a_folder_that_hosts_do_not_share_is_one_line(tmp_path, c):
+  workdir.claim(tmp_path / "mine", c).close()
+  wanted = workdir.holder(tmp_path / "mine")
+  with pytest.raises(UserError, match="not the folder that process 0 writes to"):
+    workdir.await_holder(tmp_path / "other", wanted, 0.6)

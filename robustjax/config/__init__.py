@@ -12,13 +12,13 @@ import ml_collections
 
 from robustjax.config import checks
 from robustjax.config.checks import nearest
-from robustjax.config.defaults import DEFAULTS, MINI, Default
+from robustjax.config.defaults import BEFORE, DEFAULTS, MINI, Default
 from robustjax.config.variants import COMMON, Variant, chosen
 
 __all__ = [
-  "COMMON", "DEFAULTS", "MINI", "Default", "Variant", "apply", "base", "change",
-  "check", "flatten", "guesses", "load", "nearest", "overrides", "plain", "sources",
-  "table",
+  "BEFORE", "COMMON", "DEFAULTS", "MINI", "Default", "Variant", "apply", "base",
+  "change", "check", "flatten", "guesses", "load", "nearest", "overrides", "plain",
+  "sources", "table",
 ]  # fmt: skip
 
 COMMAND_LINE = "command line"
@@ -197,11 +197,17 @@ def load(values: Mapping[str, Any]) -> ml_collections.ConfigDict:
     values: nested by section; what is not a configuration value is left out.
 
   Returns:
-    The configuration. Sources are not kept: it is for reading values.
+    The configuration, with the values of `BEFORE` where an older file lacks them.
+    Sources are not kept: it is for reading values.
   """
   names = {name.partition(".")[0] for name in DEFAULTS}
   config = ml_collections.ConfigDict({_SOURCES: ()})
   for name, value in values.items():
     if name in names:
       config[name] = value
+  for name, value in BEFORE.items():
+    section, _, key = name.partition(".")
+    found = config.get(section)
+    if isinstance(found, ml_collections.ConfigDict) and key not in found:
+      found[key] = value
   return config

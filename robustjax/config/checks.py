@@ -11,11 +11,13 @@ from robustjax.errors import UserError
 
 _CHOICES: Mapping[str, tuple[Any, ...]] = {
   "scale": ("paper", "mini"),
+  "data.broken_images": ("stop", "skip"),
   "data.channels": (1, 3),
   "data.transform": ("imagenet", "small", "none"),
   "model.block": ("", "basic", "bottleneck"),
   "model.dtype": ("float32", "bfloat16"),
   "model.norm": ("bn", "mbn", "gn"),
+  "model.remat": ("none", "convolutions", "block"),
   "model.stem": ("imagenet", "small", "small_stride2"),
   "optimizer.name": ("sgd", "rmsprop"),
   "train.parameters": ("all", "norm"),

@@ -25,16 +25,22 @@ DEFAULTS: Mapping[str, Default] = {
   # A finished run whose weights this one starts from (section 4.4).
   "init.run": Default("", "folder; from scratch if empty", "paper section 4.4"),
   # Images.
-  "data.name": Default("imagenet2012", "TFDS name", "paper section 3"),
-  "data.version": Default("5.1.0", "TFDS version", "ours"),
+  "data.name": Default("imagenet2012", "TFDS name, or a path", "paper section 3"),
+  "data.version": Default("5.1.0", "TFDS version; empty for a path", "ours"),
   "data.data_dir": Default("", "folder; TFDS's own if empty", "ours"),
   "data.test_split": Default("validation", "", "FD"),
   "data.train_examples": Default(1281167, "images", "paper section 3: ImageNet"),
   "data.test_examples": Default(50000, "images", "FD: ImageNet's validation set"),
   "data.classes": Default(1000, "classes", "paper section 3"),
+  # `sources.class_digest` of the synsets in the order of TFDS's labels, which is also
+  # that of sorted folders.
+  "data.class_digest": Default(
+    "385e0240499426c0", "of the class names; not checked if empty", "ours"
+  ),
   "data.image_size": Default(224, "pixels", "FD"),
   "data.channels": Default(3, "RGB", "FD; RGB where FD has BGR: ours"),
   "data.transform": Default("imagenet", "", "FD"),
+  "data.broken_images": Default("stop", "stop or skip", "ours"),
   "data.workers": Default(16, "processes", "ours"),
   # The network.
   "model.depth": Default(152, "layers", "paper section 3: 'ResNet-152'"),
@@ -46,6 +52,9 @@ DEFAULTS: Mapping[str, Default] = {
   "model.group": Default(32, "images", "FD: 32 images a GPU share BN statistics"),
   "model.gn_groups": Default(32, "groups of channels", "guess: Wu & He 2018"),
   "model.dtype": Default("bfloat16", "", "guess: FD trains in float32"),
+  # How the network is computed, and not what (benchmarks/README.md).
+  "model.scan": Default(True, "a stage's blocks in a loop", "ours"),
+  "model.remat": Default("block", "none, convolutions or block", "ours"),
   # The attack of training (section 3).
   "attack.eps": Default(16.0, "of 255", "paper section 3: 'eps=16'"),
   "attack.step_size": Default(1.0, "of 255", "paper section 3: 'step size alpha=1'"),
@@ -93,6 +102,15 @@ DEFAULTS: Mapping[str, Default] = {
   "eval.batch_size": Default(2048, "images", "ours"),
 }
 
+# What was in effect before a value existed: an older config.json that lacks the name is
+# read as if it said so.
+BEFORE: Mapping[str, Any] = {
+  "data.class_digest": "",
+  "data.broken_images": "stop",
+  "model.scan": False,
+  "model.remat": "none",
+}
+
 # The small scale: the shipped images, minutes on a laptop. All of it is ours. As in the
 # paper, an evaluation step is eps / 16. Without augmentation, because 8 epochs are too
 # few to overfit (benchmarks/README.md).
@@ -104,6 +122,7 @@ MINI: Mapping[str, Any] = {
   "data.train_examples": 10000,
   "data.test_examples": 2000,
   "data.classes": 10,
+  "data.class_digest": "39a730d3fc82d698",
   "data.image_size": 28,
   "data.channels": 1,
   "data.transform": "none",
@@ -115,6 +134,8 @@ MINI: Mapping[str, Any] = {
   "model.stem": "small_stride2",
   "model.gn_groups": 8,
   "model.dtype": "float32",
+  "model.scan": False,
+  "model.remat": "none",
   "attack.eps": 32.0,
   "attack.step_size": 8.0,
   "attack.steps": 7,

@@ -7,7 +7,6 @@ package dataset-fashion-mnist installs them. The same input gives the same bytes
 """
 
 import argparse
-import gzip
 import io
 import pathlib
 import shutil
@@ -22,24 +21,10 @@ from array_record.python import array_record_data_source, array_record_module
 from PIL import Image
 from tensorflow_datasets.proto import tf_example_pb2
 
+from robustjax.data import idx
 from robustjax.errors import UserError
 
-CLASS_NAMES = (
-  "T-shirt/top",
-  "Trouser",
-  "Pullover",
-  "Dress",
-  "Coat",
-  "Sandal",
-  "Shirt",
-  "Sneaker",
-  "Bag",
-  "Ankle boot",
-)
 PER_CLASS = {"train": 1000, "test": 200}
-
-_DEBIAN = "/usr/share/datasets/fashion-mnist"
-_PREFIX = {"train": "train", "test": "t10k"}
 
 Arrays = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]
 
@@ -60,7 +45,7 @@ class FashionMnistMini(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   def _info(self) -> tfds.core.DatasetInfo:
     features = {
       "image": tfds.features.Image(shape=(28, 28, 1), encoding_format="png"),
-      "label": tfds.features.ClassLabel(names=CLASS_NAMES),
+      "label": tfds.features.ClassLabel(names=idx.CLASS_NAMES),
     }
     return tfds.core.DatasetInfo(
       builder=self,
@@ -84,35 +69,6 @@ class FashionMnistMini(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       yield key, {"image": _png(image), "label": int(label)}
 
 
-def read_idx(path: pathlib.Path) -> npt.NDArray[np.uint8]:
-  """Reads a gzip-compressed IDX file of unsigned bytes.
-
-  Args:
-    path: the file; images are [count, rows, columns] and labels [count].
-
-  Returns:
-    The array with the shape that the header states, 0..255.
-
-  Raises:
-    UserError: if the file is missing or is not such a file.
-  """
-  try:
-    content = gzip.decompress(path.read_bytes())
-  except FileNotFoundError as error:
-    raise UserError(
-      f"{path} does not exist: install dataset-fashion-mnist (Debian), or give the"
-      " folder of Fashion-MNIST's four .gz files with --source"
-    ) from error
-  except (OSError, EOFError) as error:
-    raise UserError(f"{path} is not a readable gzip file: fetch it again") from error
-  rank = content[3] if content[:3] == b"\0\0\x08" else 0
-  shape = np.frombuffer(content[4 : 4 + 4 * rank], ">u4").astype(int)
-  body = content[4 + 4 * rank :]
-  if rank == 0 or len(shape) != rank or len(body) != shape.prod():
-    raise UserError(f"{path} is not a complete IDX file of bytes: fetch it again")
-  return np.frombuffer(body, np.uint8).reshape(shape)
-
-
 def balanced(labels: npt.NDArray[np.uint8], per_class: int) -> npt.NDArray[np.int64]:
   """The first `per_class` images of each class, in turns of the ten classes.
 
@@ -127,8 +83,9 @@ def balanced(labels: npt.NDArray[np.uint8], per_class: int) -> npt.NDArray[np.in
   Raises:
     UserError: if a class has too few images.
   """
-  columns = [np.flatnonzero(labels == c)[:per_class] for c in range(len(CLASS_NAMES))]
-  for name, column in zip(CLASS_NAMES, columns, strict=True):
+  numbers = range(len(idx.CLASS_NAMES))
+  columns = [np.flatnonzero(labels == c)[:per_class] for c in numbers]
+  for name, column in zip(idx.CLASS_NAMES, columns, strict=True):
     if len(column) < per_class:
       raise UserError(
         f"class {name!r} has {len(column)} images where {per_class} are needed:"
@@ -157,10 +114,9 @@ def make(
   """
   splits = {}
   for split, count in (per_class or PER_CLASS).items():
-    images = read_idx(source / f"{_PREFIX[split]}-images-idx3-ubyte.gz")
-    labels = read_idx(source / f"{_PREFIX[split]}-labels-idx1-ubyte.gz")
-    chosen = balanced(labels, count)
-    splits[split] = (images[chosen], labels[chosen])
+    read = idx.read(source, split)
+    chosen = balanced(read.labels, count)
+    splits[split] = (read.images[chosen, :, :, 0], read.labels[chosen])
   target = out / FashionMnistMini.name
   # TFDS leaves a folder for downloads beside what it prepares.
   with tempfile.TemporaryDirectory() as scratch:
@@ -199,7 +155,7 @@ def _normalise(shard: pathlib.Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
   """The command line; see the module's docstring."""
   parser = argparse.ArgumentParser(description="Makes the shipped image set.")
-  parser.add_argument("--source", type=pathlib.Path, default=_DEBIAN)
+  parser.add_argument("--source", type=pathlib.Path, default=idx.DEBIAN)
   parser.add_argument(
     "--out", type=pathlib.Path, default=pathlib.Path(__file__).parent / "mini"
   )

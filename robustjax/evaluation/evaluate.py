@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 
+from robustjax.errors import UserError
 from robustjax.evaluation import trajectory
 from robustjax.runtime import log
 from robustjax.runtime.preemption import Stop, Stopped
@@ -38,7 +39,7 @@ def evaluate(
     key: of the evaluation.
     plan: from `trajectory.trajectories`.
     eps: of 255.
-    images: how many there are in all batches.
+    images: how many there are in all batches, broken ones included.
     batch_size: images in a batch, padding included.
     identity: what the counts depend on beside the code, such as the step.
     workdir: where the counts so far are kept, in `evaluation.progress.json`.
@@ -47,11 +48,12 @@ def evaluate(
 
   Returns:
     {"rows": [...], "worst_case": [...]}: see `trajectory.rows`. A worst case counts
-    an image as correct if no reading of the branch broke it.
+    an image as correct if no reading of the branch broke it. Where broken images were
+    left out, "skipped" says how many, and "images" of every row how many were counted.
 
   Raises:
     Stopped: `stop` asked for it; whole batches are kept.
-    UserError: the workdir holds counts of another identity.
+    UserError: the workdir holds counts of another identity, or every image is broken.
   """
   path = workdir / PROGRESS
   done, counts = _resume(path, dict(identity), list(branches))
@@ -76,21 +78,35 @@ def evaluate(
       saved = {"identity": dict(identity), "batches": done, "counts": counts}
       log.write_json(path, saved)
   bar.close()
+  return _results(counts, images, plan, eps)
+
+
+def _results(
+  counts: Mapping[str, Counter[str]],
+  images: int,
+  plan: Sequence[trajectory.Trajectory],
+  eps: float,
+) -> dict[str, Any]:
+  skipped = max(of_branch["skipped"] for of_branch in counts.values())
+  counted = images - skipped
+  if not counted:
+    raise UserError(f"all {images} images are broken: prepare the data set again")
   return {
     "rows": [
       row
-      for name in branches
-      for row in trajectory.rows(counts[name], images, name, plan, eps)
+      for name in counts
+      for row in trajectory.rows(counts[name], counted, name, plan, eps)
     ],
     "worst_case": [
       {
         "branch": name,
-        "images": images,
+        "images": counted,
         "correct": counts[name]["worst/correct"],
-        "accuracy": counts[name]["worst/correct"] / images,
+        "accuracy": counts[name]["worst/correct"] / counted,
       }
-      for name in branches
+      for name in counts
     ],
+    **({"skipped": skipped} if skipped else {}),
   }
 
 

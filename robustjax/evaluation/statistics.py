@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from robustjax.models import blocks
 from robustjax.models import norm as norms
 
 Tree = Mapping[str, Any]
@@ -28,7 +29,8 @@ def layers(batch_stats: Tree) -> dict[str, int]:
   Returns:
     Layer name -> its number of channels; empty under GN.
   """
-  found = {name: _channels(layer) for name, layer in _walk(batch_stats, "")}
+  alone = jax.eval_shape(blocks.unstack, batch_stats)
+  found = {name: _channels(layer) for name, layer in _walk(alone, "")}
   return {name: found[name] for name in sorted(found, key=_natural)}
 
 
@@ -116,7 +118,8 @@ def at(
     Branch -> {"mean": [...], "var": [...]}, in the order of the channels. MBN has the
     branches "clean" and "adv", plain BN has "all".
   """
-  branches = dict(_walk(batch_stats, ""))[layer]
+  alone = blocks.unstack(jax.device_get(batch_stats))
+  branches = dict(_walk(alone, ""))[layer]
   return {
     branch: {k: np.asarray(values[k])[list(channels)].tolist() for k in ("mean", "var")}
     for branch, values in branches.items()

@@ -91,7 +91,8 @@ def make_steps(
     advance(variables, batch, adv, targets, step_size, steps) -> adv.
     read(variables, batch, adv, targets, survived) -> (survived [n] bool, counts):
       survived marks the images that were classified rightly at this reading and all
-      before; counts are the int32 scalars correct, target_hits and survived.
+      before; counts are the int32 scalars correct, target_hits and survived, and
+      skipped if the batch has it: 1 for each broken image that its mask leaves out.
   """
   attack = pgd.PGD(eps=eps, step_size=0.0, steps=0)
 
@@ -127,6 +128,7 @@ def make_steps(
       "correct": correct,
       "target_hits": (predicted == targets) & batch["mask"],
       "survived": survived,
+      **({"skipped": batch["skipped"]} if "skipped" in batch else {}),
     }
     counts = {k: jnp.sum(v, dtype=jnp.int32) for k, v in counts.items()}
     return survived, jax.lax.psum(counts, axis) if axis else counts
@@ -154,13 +156,15 @@ def count_batch(
 
   Returns:
     "correct/0" and "target_hits/0" of the clean images; "correct/N" and
-    "target_hits/N" of each reading; "worst/correct", the images that no reading broke.
+    "target_hits/N" of each reading; "worst/correct", the images that no reading broke;
+    "skipped", the broken ones, if the batch counts them.
   """
   targets, start = steps.begin(batch, key)
   everything = batch["mask"]
   clean = batch["image"].astype(jnp.float32)
   _, counts = steps.read(variables, batch, clean, targets, everything)
   found = {f"{name}/0": counts[name] for name in ("correct", "target_hits")}
+  found |= {"skipped": counts["skipped"]} if "skipped" in counts else {}
   survived, worst = everything, counts["correct"]
   for trajectory in plan:
     adv, done = start, 0

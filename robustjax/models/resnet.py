@@ -14,6 +14,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from robustjax.models import blocks
 from robustjax.models import conv as convs
 from robustjax.models import norm as norms
 
@@ -51,6 +52,9 @@ class ResNet(nn.Module):
     padding: "SAME" as FD, or "symmetric" as PyTorch, whose weights need it.
     dtype: of the computation; parameters, statistics and logits are float32.
     method: how convolutions are computed: "lax", or "shifted" for loops on CPUs.
+    scan: whether the blocks of a stage behind its first are one in a loop, see
+      `blocks`, which also has their variables' two forms.
+    remat: what of a block is kept for the backward pass, see `blocks`.
   """
 
   stages: Sequence[int]
@@ -62,6 +66,8 @@ class ResNet(nn.Module):
   padding: Literal["SAME", "symmetric"] = "SAME"
   dtype: Any = jnp.float32
   method: Method = "lax"
+  scan: bool = False
+  remat: blocks.Remat = "none"
 
   @nn.compact
   def __call__(
@@ -93,18 +99,25 @@ class ResNet(nn.Module):
     )
     x = (images.astype(jnp.float32) / 127.5 - 1.0).astype(self.dtype)
     x = self._stem(x, conv, norm)
-    for stage, blocks in enumerate(self.stages):
-      for index in range(blocks):
-        x = _BLOCKS[self.block](
-          conv=conv,
-          norm=norm,
-          width=self.width * 2**stage,
-          stride=2 if stage and not index else 1,
-          name=f"stage{stage + 1}_block{index + 1}",
-        )(x)
+    for stage, count in enumerate(self.stages):
+      make = functools.partial(
+        self._block, conv=conv, norm=norm, width=self.width * 2**stage
+      )
+      name = f"stage{stage + 1}_block"
+      x = make(stride=2 if stage else 1, name=f"{name}1")(x)
+      if self.scan and count > 1:
+        repeated = make(in_loop=True, stride=1, name=f"{name}s")
+        x = blocks.scanned(repeated, count - 1)(x)
+      else:
+        for index in range(1, count):
+          x = make(stride=1, name=f"{name}{index + 1}")(x)
     x = jnp.mean(x.astype(jnp.float32), (1, 2))
     head = nn.Dense(self.num_classes, kernel_init=_HEAD_INIT, name="fc")
     return head(x)
+
+  def _block(self, *, in_loop: bool = False, **attributes: Any) -> nn.Module:
+    block = blocks.rematerialised(_BLOCKS[self.block], self.remat, in_loop=in_loop)
+    return block(**attributes)
 
   def _stem(self, x: jax.Array, conv: Any, norm: Any) -> jax.Array:
     size, stride = {"imagenet": (7, 2), "small": (3, 1), "small_stride2": (3, 2)}[
@@ -224,3 +237,20 @@ def make(
   else:
     block, stages = block or "bottleneck", tuple(depth)
   return ResNet(stages, block, num_classes, norm, **attributes)
+
+
+def initial(net: ResNet, key: jax.Array, images: jax.Array) -> Any:
+  """The variables that a network begins with.
+
+  Args:
+    net: from `make`.
+    key: a PRNG key.
+    images: [n, h, w, c], of which only the shape matters.
+
+  Returns:
+    As `net.init` does, and the same from the same key whether the network is scanned
+    or not (`blocks.stack`).
+  """
+  variables = net.init(key, images)
+  params = blocks.drawn_apart(variables["params"], key, _CONV_INIT)
+  return {**variables, "params": params}

@@ -14,12 +14,15 @@ from typing import Any
 FILE = Path(__file__).with_name("settings.json")
 
 # What no row of the paper depends on: it names a run, or says where its data are, how
-# much is measured and what is written down.
+# much is measured, what is written down, and how the same network is computed.
 LEFT_OUT = {
-  "setting", "scale", "seed", "data.data_dir", "data.workers", "train.log_every_steps",
-  "train.save_every_epochs", "train.validation_images", "eval.readings", "eval.images",
-  "eval.batch_size",
+  "setting", "scale", "seed", "data.class_digest", "data.data_dir", "data.workers",
+  "model.remat", "model.scan", "train.log_every_steps", "train.save_every_epochs",
+  "train.validation_images", "eval.readings", "eval.images", "eval.batch_size",
 }  # fmt: skip
+# What tells a data set from others. An image folder has another name, but where its
+# classes were checked to be those of a scale's data set, and its sizes are, it is that.
+_DATA_SET = ("data.name", "data.version", "data.test_split")
 # What config.json holds beside the values.
 _NO_VALUES = {"overrides", "table"}
 
@@ -41,6 +44,11 @@ def own_values(setting: str, scale: str) -> dict[str, Any] | None:
   return {**of_scale["defaults"], **of_scale["settings"][setting]}
 
 
+def names(scale: str) -> list[str]:
+  """All settings that rows of the paper are of, at a scale: "paper" or "mini"."""
+  return list(_read()[scale]["settings"])
+
+
 def defaults(scale: str) -> dict[str, Any]:
   """What the settings of a scale share, by dotted names: "paper" or "mini"."""
   return dict(_read()[scale]["defaults"])
@@ -53,14 +61,26 @@ def recorded(config: Path) -> dict[str, Any]:
     config: the file, which `runs.find` has read before.
 
   Returns:
-    Dotted name -> value; nothing if the file is gone or spoilt by now.
+    Dotted name -> value, also of values that an older run lacks, since they came into
+    being later: what was in effect before. A folder with the classes of its scale's
+    data set goes by that one's name. Nothing if the file is gone or spoilt.
   """
   try:
     found = json.loads(config.read_text(encoding="utf-8"))
   except (OSError, ValueError, RecursionError):
     return {}
   kept = {name: value for name, value in found.items() if name not in _NO_VALUES}
-  return {n: value for n, value in _flat(kept).items() if n not in LEFT_OUT}
+  flat = {**_read()["before"], **_flat(kept)}
+  flat |= _data_set(flat)
+  return {n: value for n, value in flat.items() if n not in LEFT_OUT}
+
+
+def _data_set(flat: dict[str, Any]) -> dict[str, Any]:
+  """The names of its scale's data set, if a folder stands for it."""
+  of_scale = _read().get(str(flat.get("scale")), {})
+  is_path = str(flat.get("data.name"))[:1] in ("/", ".", "~")
+  checked = flat["data.class_digest"] == of_scale.get("class_digest")
+  return {n: of_scale["defaults"][n] for n in _DATA_SET if is_path and checked}
 
 
 def _flat(values: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,8 @@ def evaluation_table(evaluation: Mapping[str, Any]) -> str:
 
   Returns:
     Lines of text: a row for each branch and reading, and the worst case of each
-    branch over all its readings, and the guesses that the run depends on.
+    branch over all its readings, the number of broken images that were left out, and
+    the guesses that the run depends on.
   """
   header = (
     "branch",
@@ -42,6 +43,8 @@ def evaluation_table(evaluation: Mapping[str, Any]) -> str:
     rate = f"{row['accuracy']:.1%}"
     lines.append((row["branch"], "worst case", "", "", count, rate, ""))
   text = align(lines, right=range(2, len(header)))  # names to the left
+  if skipped := evaluation.get("skipped"):
+    text += f"\nbroken images, which no row counts: {skipped}"
   if evaluation.get("guesses"):
     text += f"\nguesses: {', '.join(evaluation['guesses'])}"
   return text

@@ -87,11 +87,7 @@ class Checkpoints:
     Raises:
       UserError: there is none, it is damaged, or it is of another model.
     """
-    steps = self.steps()
-    step = steps[-1] if step is None and steps else step
-    if step not in steps:
-      have = f"it has {steps}" if steps else "it is empty"
-      raise UserError(f"no checkpoint of step {step} in {self._directory}: {have}")
+    step = self._existing(step)
     abstract = jax.tree.map(
       lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding),
       flax.serialization.to_state_dict(state),
@@ -107,6 +103,32 @@ class Checkpoints:
     for path in log.differences(metadata["sha256"], digests(tree)):
       raise self._damaged(step, f"{path} is not what was saved")
     return flax.serialization.from_state_dict(state, tree)
+
+  def fits(self, state: Any, step: int | None = None) -> bool:
+    """Whether the checkpoint of a step has the arrays of a state, by name and shape.
+
+    Args:
+      state: as `restore` takes.
+      step: which; the latest by default.
+
+    Raises:
+      UserError: there is none, or it is damaged.
+    """
+    step = self._existing(step)
+    try:
+      metadata = self._checkpointer.checkpointables_metadata(step).custom_metadata
+      saved = dict(metadata["shapes"])
+    except Exception as error:  # as in `restore`
+      raise self._damaged(step, str(error)) from error
+    return saved == _shapes(flax.serialization.to_state_dict(state))
+
+  def _existing(self, step: int | None) -> int:
+    steps = self.steps()
+    step = steps[-1] if step is None and steps else step
+    if step not in steps:
+      have = f"it has {steps}" if steps else "it is empty"
+      raise UserError(f"no checkpoint of step {step} in {self._directory}: {have}")
+    return step
 
   def _check_model(
     self, step: int, saved: Mapping[str, str], wanted: Mapping[str, str]

@@ -68,6 +68,11 @@ class MetricsLog:
     for name, value in values.items():
       self._board.add_scalar(f"{split}/{name}", value, step)
 
+  def sync(self) -> None:
+    """Puts the records on the disk, where they outlive this machine."""
+    if self._writes:
+      os.fsync(self._file.fileno())
+
   def close(self) -> None:
     """Flushes what is written."""
     if self._writes:
@@ -146,6 +151,15 @@ def say(message: str, shows: bool = True) -> None:
   if shows:
     tqdm.tqdm.write(message, file=sys.stdout)
     sys.stdout.flush()
+
+
+def complain(message: str, shows: bool = True) -> None:
+  """A line for the person about what is wrong."""
+  if shows:
+    # Without its lock, for callers beside a main thread that may hold it; it takes
+    # the progress bar out of the line's way.
+    tqdm.tqdm.write(message, file=sys.stderr, nolock=True)
+    sys.stderr.flush()
 
 
 def progress(

@@ -19,8 +19,12 @@ AXIS = "devices"  # the name that collectives in a mapped function use
 
 def mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
   """All devices of all processes, or those given, in one row."""
+  if devices is None:
+    # A process holds a batch's rows in one piece; JAX orders the devices of some
+    # pods by their places in the torus, in which a host's are no neighbours.
+    devices = sorted(jax.devices(), key=lambda d: (d.process_index, d.id))
   # Auto axes: the default, Explicit, would put shardings into every array's type.
-  return Mesh(np.asarray(devices or jax.devices()), (AXIS,), (AxisType.Auto,))
+  return Mesh(np.asarray(devices), (AXIS,), (AxisType.Auto,))
 
 
 def pmap(
@@ -78,6 +82,14 @@ def replicate(tree: Any, mesh: Mesh) -> Any:
 def abstract_replicas(tree: Any, mesh: Mesh) -> Any:
   """What `replicate` would return, as shapes alone: for restoring into."""
   sharding = NamedSharding(mesh, PartitionSpec())
+  return jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree
+  )
+
+
+def abstract_shards(tree: Any, mesh: Mesh) -> Any:
+  """What `shard` would return over all processes, as shapes alone: for compiling."""
+  sharding = NamedSharding(mesh, PartitionSpec(AXIS))
   return jax.tree.map(
     lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree
   )

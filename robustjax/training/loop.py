@@ -56,6 +56,7 @@ def train(
   checkpoints: Checkpoints,
   metrics_log: log.MetricsLog,
   stop: Stop,
+  skipped: int = 0,
   shows: bool = True,
 ) -> TrainState:
   """Trains from the state's step to the schedule's last.
@@ -71,6 +72,8 @@ def train(
     checkpoints: where the state is saved.
     metrics_log: where values are recorded.
     stop: asked at each step.
+    skipped: how many broken images were passed over before the state's step. Each
+      step that passes over more has a record of its own, {"skipped": number}.
     shows: whether this process draws the progress bar.
 
   Returns:
@@ -88,7 +91,7 @@ def train(
     "images",
     shows,
   )
-  report = _Report(schedule, metrics_log, checkpoints, bar)
+  report = _Report(schedule, metrics_log, checkpoints, bar, skipped)
   try:
     for step in range(first, schedule.steps):
       state, metrics = train_steps[schedule.statistics(step)](state, next(batches), key)
@@ -104,6 +107,7 @@ def train(
         values = validate(state) if saves else None
         if values:
           report.write(step + 1, "validation", values)
+        metrics_log.sync()  # or a checkpoint could outlive the records before it
         checkpoints.save(step + 1, state, values)
       if stops:
         raise Stopped(f"after step {step + 1} of {schedule.steps}")
@@ -120,6 +124,7 @@ class _Report:
   metrics_log: log.MetricsLog
   checkpoints: Checkpoints
   bar: Any
+  skipped: int  # broken images in all steps fetched, and in those before the first
   pending: tuple[int, Any] | None = None
   clock: float = dataclasses.field(default_factory=time.perf_counter)
   since: int = 0  # steps fetched since `clock`
@@ -130,13 +135,17 @@ class _Report:
     (step, arrays), self.pending = self.pending, None
     values = {name: float(x) for name, x in jax.device_get(arrays).items()}
     self._check_finite(step, values)
+    if skipped := int(values.pop("skipped", 0)):
+      self.skipped += skipped
+      self.write(step, "train", {"skipped": skipped})
     self.bar.update(self.schedule.batch_size)
     self.since += 1
     if step % self.schedule.log_every == 0 or step == self.schedule.steps:
       now = time.perf_counter()
       speed = self.since * self.schedule.batch_size / (now - self.clock)
       self.clock, self.since = now, 0
-      self.bar.set_postfix_str(_short(values), refresh=False)
+      broken = f" skipped {self.skipped}" if self.skipped else ""
+      self.bar.set_postfix_str(_short(values) + broken, refresh=False)
       self.write(step, "train", values, speed)
 
   def write(

@@ -4,7 +4,8 @@
 batch, `eval_step` counts over one. Each is a pure function (state, batch, key) of
 this device's share of the batch; `runtime.parallel.pmap` maps it over the devices.
 A batch is {"image": [n, h, w, c] uint8, "label": [n], "index": [n]} and, for
-evaluation, {"mask": [n]}: False where the batch is padded.
+evaluation, {"mask": [n]}: False where the batch is padded. Where broken images may be
+skipped, it also has {"skipped": [n]}: how many were passed over for each row.
 """
 
 import dataclasses
@@ -110,7 +111,8 @@ def make_train_step(
   Returns:
     train_step(state, batch, key) -> (state, metrics), every metric a float32 scalar:
     loss and grad_norm; loss_clean, accuracy_clean, loss_adv, accuracy_adv of the
-    domains that the strategy has; alp where it has a weight.
+    domains that the strategy has; alp where it has a weight. If the batch has
+    "skipped", their int32 sum over all devices.
   """
 
   def train_step(
@@ -132,6 +134,9 @@ def make_train_step(
     if axis:
       grads, stats, metrics = jax.lax.pmean((grads, stats, metrics), axis)
     metrics["grad_norm"] = optax.tree.norm(grads)
+    if "skipped" in batch:
+      skipped = jnp.sum(batch["skipped"])
+      metrics["skipped"] = jax.lax.psum(skipped, axis) if axis else skipped
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     return state.replace(
       step=state.step + 1,
