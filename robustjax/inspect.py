@@ -16,6 +16,7 @@ import jax
 from absl import logging
 
 from robustjax import assemble, inspection, saved
+from robustjax import workdir as workdirs
 from robustjax.errors import UserError
 from robustjax.evaluation import statistics
 from robustjax.runtime import log, parallel
@@ -26,7 +27,7 @@ MISTAKE = 2  # the exit status of main.py
 @contextlib.contextmanager
 def _at_rest(run: Path) -> Iterator[None]:
   """Keeps a training process out: it removes checkpoints that it keeps no longer."""
-  path = run / ".lock"
+  path = run / workdirs.LOCK
   if not path.exists():
     yield
     return

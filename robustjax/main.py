@@ -8,17 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jaxlib
 from absl import logging
 
 from robustjax import assemble, commandline, inspection, pretrained, stages
+from robustjax import config as configs
 from robustjax import workdir as workdirs
 from robustjax.errors import UserError
 from robustjax.evaluation import evaluate
 from robustjax.report import anatomy, figures, table
-from robustjax.runtime import log, parallel
+from robustjax.runtime import distributed, log, parallel, rendezvous
+from robustjax.runtime.distributed import Hosts
 from robustjax.runtime.preemption import Stop, Stopped
 
-MISTAKE, STOPPED = 2, 143  # exit statuses; 143 is a shell's for "ended by SIGTERM"
+STOPPED = 143  # exit status; a shell's for "ended by SIGTERM"
+
+# Where and how a host reads its images is its own affair.
+_OF_A_HOST = ("data.data_dir", "data.workers")
 
 
 def main() -> int:
@@ -27,27 +33,46 @@ def main() -> int:
     print(commandline.usage())
     return 0
   logging.set_verbosity(logging.FATAL)  # libraries' chatter; what matters is raised
+  hosts, status = Hosts(), 0
   try:
-    run(*commandline.parse())
+    said = commandline.parse()
+    place = rendezvous.place(said.coordinator, said.processes, said.process, said.wait)
+    hosts = distributed.join(place, facts(said.config, said.workdir), said.wait)
+    run(said.config, said.workdir, hosts)
   except UserError as error:
-    print(f"error: {error}", file=sys.stderr)
-    return MISTAKE
+    hosts.end(str(error), distributed.status(error))
+    return distributed.status(error)
   except Stopped as stopped:
-    print(f"stopped {stopped}: the same command goes on from there", file=sys.stderr)
-    return STOPPED
-  return 0
+    log.complain(f"stopped {stopped}: the same command goes on from there", hosts.leads)
+    status = STOPPED
+  except Exception as error:
+    hosts.broke(error)
+    raise
+  hosts.leave()
+  return status
 
 
-def run(config: assemble.Config, workdir: Path) -> None:
+def facts(config: assemble.Config, workdir: Path) -> dict[str, Any]:
+  """What must be the same on every host before anything is computed."""
+  values = {f"config.{k}": v for k, v in configs.flatten(config).items()}
+  for name in _OF_A_HOST:
+    del values[f"config.{name}"]
+  versions = {"jax": jax.__version__, "jaxlib": jaxlib.__version__}
+  code = {f"the digest of {file}": d for file, d in distributed.code().items()}
+  return {**values, **versions, **code, "--workdir": str(workdir)}
+
+
+def run(config: assemble.Config, workdir: Path, hosts: Hosts) -> None:
   """Everything between a configuration and the files in a workdir."""
   workdirs.check(workdir, config)
   identity = assemble.evaluation_identity(config)
   evaluation = workdirs.finished_evaluation(workdir, identity)
+  hosts.agree({f"whether {workdirs.EVALUATION} is in {workdir}": bool(evaluation)})
   if evaluation:
-    log.say(f"This run is complete: {workdir}")
+    log.say(f"This run is complete: {workdir}", hosts.leads)
   else:
-    evaluation = work(config, workdir)
-  if jax.process_index() == 0:
+    evaluation = work(config, workdir, hosts)
+  if hosts.leads:
     (workdir / evaluate.PROGRESS).unlink(missing_ok=True)
     picture = workdir / figures.EVALUATION
     if not picture.exists():
@@ -57,32 +82,48 @@ def run(config: assemble.Config, workdir: Path) -> None:
       log.say(f"Figures 5, 6 and images: python -m robustjax.inspect {workdir}")
 
 
-def work(config: assemble.Config, workdir: Path) -> dict[str, Any]:
+def work(config: assemble.Config, workdir: Path, hosts: Hosts) -> dict[str, Any]:
   """Trains and evaluates what is left to do; writes and returns the evaluation."""
   stop = Stop().listen()
   mesh = parallel.mesh()
   assemble.check(config, mesh)
   if not workdirs.has_checkpoint(workdir):  # later it does not need its source
     pretrained.check(config)
-  try:
-    data = assemble.open_data(config)
-  except UserError as error:
-    if config.scale != "paper":
-      raise
-    now = f"what runs now, on the shipped images: {commandline.at_mini_scale()}"
-    raise UserError(f"{error}; {now}") from error
-  this = stages.Run(config, workdir, data, mesh, stop)
+  this = stages.Run(config, workdir, open_data(config), mesh, stop, hosts)
   lock = workdirs.claim(workdir, config) if this.leads else None
+  holder = hosts.agree(seen(this.data), workdirs.holder(workdir))
+  workdirs.await_holder(workdir, holder)
   state = stages.train(this)
   evaluation = stages.evaluation(this, state)
   if lock:
     (workdir / figures.EVALUATION).unlink(missing_ok=True)  # of an earlier evaluation
     log.write_json(workdir / workdirs.EVALUATION, evaluation)
-    if jax.process_count() == 1:  # or the other hosts would have to wait
-      stop.release()  # the run is complete, and this can be done at any time
-      inspection.inspect(config, workdir, data, state)
+    stop.release()  # the run is complete, and this can be done at any time
+    inspection.inspect(config, workdir, this.data, state)
     lock.close()
   return evaluation
+
+
+def open_data(config: assemble.Config) -> assemble.Data:
+  """The images; at the paper's scale, an error says what runs without them."""
+  try:
+    return assemble.open_data(config)
+  except UserError as error:
+    if config.scale != "paper":
+      raise
+    now = f"what runs now, on the shipped images: {commandline.at_mini_scale()}"
+    raise UserError(f"{error}; {now}") from error
+
+
+def seen(data: assemble.Data) -> dict[str, Any]:
+  """What must be the same on every host before it trains: its images and devices."""
+  devices = jax.local_devices()
+  found: dict[str, Any] = {"the number of devices": len(devices)}
+  found["the kind of device"] = devices[0].device_kind
+  for split, source in data._asdict().items():
+    found[f"the number of {split} images"] = len(source)
+    found[f"the classes of the {split} images"] = list(source.class_names)
+  return found
 
 
 if __name__ == "__main__":

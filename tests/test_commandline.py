@@ -35,6 +35,13 @@ def test_overrides_and_workdir(parse):
   assert found.workdir == Path("x/y")
 
 
+def test_flags_of_several_processes(parse):
+  found = parse(MINI)
+  assert found[2:] == (None, None, None, 120)
+  words = ["--coordinator=a:1", "--processes=2", "--process=1", "--wait=5"]
+  assert parse(MINI, *words)[2:] == ("a:1", 2, 1, 5)
+
+
 def test_the_configuration_is_frozen(parse):
   with pytest.raises(AttributeError):
     parse(MINI).config.seed = 3
@@ -60,6 +67,8 @@ def test_the_configuration_is_frozen(parse):
     ([MINI, "--config.scale=paper"], "scale cannot be set: the word mini"),
     ([MINI, "--config.sources=()"], "config.sources does not exist"),
     ([MINI, "runs/x"], "'runs/x' is not a flag"),
+    ([MINI, "--processes=two"], "processes"),
+    ([MINI, "--wait=0"], "wait"),
   ],
 )
 def test_mistakes_are_one_line(parse, words, message):

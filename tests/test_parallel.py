@@ -25,6 +25,19 @@ def test_devices_see_their_rows_and_collectives_see_all(devices):
   assert found["mean"] == x.mean() and found["rows"] == 16 // devices
 
 
+def test_the_devices_of_a_process_stand_together(monkeypatch):
+  """JAX orders those of some pods by their places in the torus."""
+
+  class Device:
+    def __init__(self, number, process):
+      self.id, self.process_index = number, process
+
+  torus = [Device(number, process) for number, process in enumerate((1, 0, 1, 0))]
+  monkeypatch.setattr(parallel.jax, "devices", lambda: torus)
+  monkeypatch.setattr(parallel, "Mesh", lambda devices, *_: list(devices))
+  assert [device.id for device in parallel.mesh()] == [1, 3, 0, 2]
+
+
 def test_gradients_are_means_not_sums():
   """What an explicit pmean after an automatic sum would get wrong."""
   mesh, x = parallel.mesh(), jnp.arange(8.0)

@@ -44,6 +44,14 @@ def test_one_sync_point_of_several_processes_is_remembered(monkeypatch):
   assert [stop.requested() for _ in range(4)] == [False, True, True, True]
 
 
+def test_an_interrupt_of_one_of_several_processes_is_passed_on(stop, monkeypatch):
+  monkeypatch.setattr(preemption.jax, "process_count", lambda: 2)
+  heard = []
+  signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))  # as JAX does
+  os.kill(os.getpid(), signal.SIGINT)
+  assert heard == [signal.SIGTERM]
+
+
 def test_without_a_signal_nothing_is_asked(stop):
   assert not any(stop.requested() for _ in range(3))
 

@@ -1,0 +1,302 @@
+"""Two real processes: they go on together, or end together with a line."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from robustjax.runtime import distributed
+from robustjax.runtime.distributed import Hosts
+
+ROOT = Path(__file__).parents[1]
+TINY = [
+  "--config=experiments/mbn_alp.py:mini",
+  "--config.model.width=4",
+  "--config.model.stages=(1,)",
+  "--config.model.group=8",
+  "--config.attack.steps=1",
+  "--config.train.epochs=0.08",  # 12 steps of 64 images
+  "--config.train.save_every_epochs=0.03",
+  "--config.train.log_every_steps=1",
+  "--config.train.validation_images=40",
+  "--config.eval.readings=(2,)",
+  "--config.eval.images=77",
+  "--config.eval.batch_size=24",
+]
+STEPS = 12
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+  """Compilations are shared between the runs."""
+  cache = str(tmp_path_factory.mktemp("cache"))
+  shared = {"JAX_COMPILATION_CACHE_DIR": cache, "PYTHONPATH": str(ROOT)}
+  shared["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+  return {**os.environ, **shared}
+
+
+@pytest.fixture(scope="module")
+def started(environment):
+  """Starts a Python process with some devices; none is left behind."""
+  processes = []
+
+  def start(words, devices):
+    process = subprocess.Popen(
+      [sys.executable, *words],
+      cwd=ROOT, env={**environment, "JAX_NUM_CPU_DEVICES": str(devices)}, text=True,
+      stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    processes.append(process)
+    return process
+
+  yield start
+  for process in processes:
+    process.kill()
+    process.communicate()
+
+
+def coordinator():
+  with socket.socket() as free:
+    free.bind(("127.0.0.1", 0))
+    return f"127.0.0.1:{free.getsockname()[1]}"
+
+
+@pytest.fixture(scope="module")
+def two(started):
+  """Starts main as two processes of 4 devices, the second perhaps later."""
+
+  def start(workdir, *words, late=0.0, of_each=((), ())):
+    flags = ["-m", "robustjax.main", *TINY, f"--workdir={workdir}", *words]
+    flags += [f"--coordinator={coordinator()}", "--processes=2", "--wait=60"]
+    first = started([*flags, "--process=0", *of_each[0]], 4)
+    time.sleep(late)
+    return first, started([*flags, "--process=1", *of_each[1]], 4)
+
+  return start
+
+
+def ended(processes, timeout=240):
+  """(exit status, stdout, stderr) of each, without what JAX says by itself."""
+  found = []
+  for process in processes:
+    texts = process.communicate(timeout=timeout)
+    print(*texts)  # for whoever reads a failure
+    lines = [
+      [
+        x
+        for x in text.splitlines()
+        if "[Gloo]" not in x and "preemption_notifier" not in x
+      ]
+      for text in texts
+    ]
+    found.append((process.returncode, *("\n".join(x) for x in lines)))
+  return found
+
+
+@pytest.fixture(scope="module")
+def alone(started, tmp_path_factory):
+  """The workdir of one process with 8 devices."""
+  workdir = tmp_path_factory.mktemp("alone")
+  run = started(["-m", "robustjax.main", *TINY, f"--workdir={workdir}"], 8)
+  ((status, _, err),) = ended([run])
+  assert status == 0, err
+  return workdir
+
+
+@pytest.fixture(scope="module")
+def together(two, tmp_path_factory):
+  """The workdir of two processes with 4 devices each, and what they printed."""
+  workdir = tmp_path_factory.mktemp("together")
+  found = ended(two(workdir, late=4.0))
+  assert [status for status, *_ in found] == [0, 0], found
+  return workdir, found
+
+
+def records(workdir):
+  return [json.loads(x) for x in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.slow
+def test_two_processes_compute_what_one_does(alone, together):
+  workdir, _ = together
+  one, both = records(alone), records(workdir)
+  assert len(one) == len(both) > STEPS
+  for record, other in zip(one, both, strict=True):
+    assert record.keys() == other.keys()
+    for name, value in record.items():
+      expected = value if isinstance(value, str) else pytest.approx(value, 1e-4, 1e-6)
+      assert other[name] == expected, (record["step"], name)
+  names = {path.name for path in alone.iterdir()}
+  assert {path.name for path in workdir.iterdir()} == names
+  counts = [json.loads((x / "evaluation.json").read_text()) for x in (alone, workdir)]
+  assert counts[0] == counts[1]
+
+
+@pytest.mark.slow
+def test_one_of_them_talks_and_names_the_other_that_is_late(together):
+  _, ((_, out, err), (_, other_out, other_err)) = together
+  assert "waiting for process 1 of 2 to come to 127.0.0.1:" in err
+  assert "on 8 cpu devices" in out and "worst case" in out and "images/s" in err
+  assert other_out == "" and other_err == ""
+
+
+@pytest.mark.slow
+def test_stopped_by_a_signal_to_one_both_go_on_to_the_same_bytes(
+  two, together, tmp_path
+):
+  processes = two(tmp_path)
+  until = time.monotonic() + 240
+  while (
+    not (path := tmp_path / "metrics.jsonl").exists()
+    or len(path.read_text().splitlines()) < 5
+  ):
+    assert processes[0].poll() is None and time.monotonic() < until
+    time.sleep(0.002)
+  processes[1].send_signal(signal.SIGTERM)
+  (status, _, err), (other, _, other_err) = ended(processes)
+  assert (status, other) == (143, 143), err + other_err
+  assert "the same command goes on from there" in err and other_err == ""
+  assert not (tmp_path / "evaluation.json").exists()
+  assert [status for status, *_ in ended(two(tmp_path))] == [0, 0]
+  for name in ("metrics.jsonl", "evaluation.json", "config.json"):
+    assert (tmp_path / name).read_bytes() == (together[0] / name).read_bytes(), name
+
+
+def one_line_each(found):
+  """The line of each process; both must end with status 2."""
+  lines = []
+  for status, _, err in found:
+    (line,) = [x for x in err.splitlines() if "waiting for" not in x]
+    assert status == 2 and line.startswith("error: ")
+    lines.append(line)
+  return lines
+
+
+def test_other_configurations_end_both_with_the_difference(two, tmp_path):
+  words = ["--config.attack.eps=8"], []
+  found = ended(two(tmp_path / "run", of_each=words))
+  for line in one_line_each(found):
+    assert "config.attack.eps is 8.0 on process 0 of 2" in line
+    assert "and 32.0 on process 1 of 2" in line
+  assert not (tmp_path / "run").exists()
+
+
+def test_images_that_one_host_lacks_end_both(two, tmp_path):
+  words = ["--config.data.name=fashion_mnist", "--config.data.version=3.0.1"]
+  found = ended(two(tmp_path / "run", *words))
+  assert all("'fashion_mnist' is not under" in line for line in one_line_each(found))
+
+
+def test_a_workdir_that_is_taken_ends_both(two, started, tmp_path):
+  hold = "import fcntl, sys, time; fcntl.flock(f := open(sys.argv[1], 'w'), 2);"
+  holder = started(
+    ["-c", f"{hold} print('held', flush=True); time.sleep(200)", tmp_path / ".lock"], 1
+  )
+  assert holder.stdout.readline() == "held\n"
+  first, second = one_line_each(ended(two(tmp_path)))
+  holder.kill()
+  assert first.startswith("error: another process is at work in")
+  assert second.startswith("error: process 0 of 2 (") and "another process" in second
+
+
+def test_a_process_that_never_comes_is_named(started, tmp_path):
+  flags = [f"--coordinator={coordinator()}", "--processes=2", "--process=0"]
+  words = [*TINY, f"--workdir={tmp_path / 'run'}", *flags, "--wait=2"]
+  first = started(["-m", "robustjax.main", *words], 4)
+  (line,) = one_line_each(ended([first], 60))
+  assert "process 1 of 2 did not come to" in line and "--process=1" in line
+  assert not (tmp_path / "run").exists()
+
+
+# A process that meets another at argv[1], is number argv[2], and then does something.
+MEETS = """
+import os, sys, time
+from robustjax.errors import UserError
+from robustjax.runtime import distributed, rendezvous
+hosts = distributed.join(rendezvous.Place(sys.argv[1], 2, int(sys.argv[2])), {}, 60)
+print("met", flush=True)
+try:
+  first = hosts.leads
+  DO
+except UserError as error:
+  hosts.end(str(error), 2)
+except Exception as error:
+  hosts.broke(error)
+hosts.leave()
+"""
+
+
+@pytest.fixture
+def pair(started):
+  """Starts two processes that meet and then do something."""
+
+  def start(something):
+    address = coordinator()
+    words = ["-c", MEETS.replace("DO", something), address]
+    both = [started([*words, str(process)], 1) for process in range(2)]
+    assert [process.stdout.readline() for process in both] == ["met\n"] * 2
+    return both
+
+  return start
+
+
+@pytest.mark.parametrize("who", [0, 1])
+def test_where_one_is_killed_the_other_ends_with_a_line(pair, who):
+  both = pair("time.sleep(100)")
+  both[who].kill()
+  (status, _, err) = ended(both, 20)[1 - who]
+  if who == 0 and status == -signal.SIGABRT:  # of JAX, which may be the first to know
+    assert "another task died" in err
+    return
+  assert status == distributed.LOST
+  assert f"error: process {who} of 2 (" in err and "is lost: the same command" in err
+
+
+@pytest.mark.parametrize("who", [0, 1])
+def test_an_error_of_one_alone_ends_both(pair, who):
+  both = pair(f"time.sleep(100 * (first == {who})); raise UserError('no disk')")
+  found = ended(both, 20)
+  assert [status for status, *_ in found] == [2, 2]
+  assert found[who][2] == "error: no disk"
+  line = found[1 - who][2]
+  assert line.startswith(f"error: process {who} of 2 (")
+  assert line.endswith("): no disk")
+
+
+def test_a_bug_on_one_ends_both(pair):
+  (status, _, err), (other, _, other_err) = ended(
+    pair("time.sleep(100 * first); 1 / 0"), 30
+  )
+  assert (status, other) == (1, 1)
+  assert "process 1 of 2 (" in err and "failed: ZeroDivisionError" in err
+  assert "Traceback" in other_err and "Traceback" not in err
+
+
+def test_facts_that_differ_end_both_and_notes_arrive(pair):
+  both = pair(
+    "print(hosts.agree({'a': 1}, 'note of ' + sys.argv[2]), flush=True);"
+    "hosts.agree({'a': 1, 'b': first})"
+  )
+  assert [process.stdout.readline() for process in both] == ["note of 0\n"] * 2
+  for line in one_line_each(ended(both, 20)):
+    assert "b is True on process 0 of 2" in line and "False on process 1" in line
+
+
+def test_one_process_alone_needs_nobody(capsys):
+  hosts = Hosts()
+  assert hosts.leads and hosts.agree({"a": 1}, "note") == "note"
+  hosts.leave()
+  hosts.end("no disk", 2)
+  assert capsys.readouterr().err == "error: no disk\n"
+
+
+def test_the_code_is_every_file_of_the_package():
+  found = distributed.code()
+  assert "robustjax/main.py" in found and "robustjax/models/norm.py" in found
+  assert all(len(digest) == 12 for digest in found.values())

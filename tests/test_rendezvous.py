@@ -1,0 +1,207 @@
+"""Processes that meet, or say in one line why they cannot."""
+
+import json
+import socket
+import threading
+import time
+import warnings
+
+import pytest
+
+from robustjax.errors import UserError
+from robustjax.runtime import rendezvous
+from robustjax.runtime.rendezvous import Place
+
+
+@pytest.fixture
+def address():
+  with socket.socket() as free:
+    free.bind(("127.0.0.1", 0))
+    return f"127.0.0.1:{free.getsockname()[1]}"
+
+
+@pytest.fixture
+def come():
+  """Starts processes in threads; `outcome(thread)` waits for what became of each."""
+  outcomes, connected = {}, []
+
+  def run(place, wait):
+    try:
+      peers = rendezvous.meet(place, wait)
+      connected.extend(peers)
+      outcomes[threading.current_thread()] = [peer.process for peer in peers]
+    except UserError as error:
+      outcomes[threading.current_thread()] = f"{type(error).__name__}: {error}"
+
+  def started(place, wait=10.0):
+    thread = threading.Thread(target=run, args=[place, wait], daemon=True)
+    thread.start()
+    return thread
+
+  def outcome(thread):
+    thread.join(20)
+    return outcomes[thread]
+
+  started.outcome = outcome
+  yield started
+  for peer in connected:
+    peer.close()
+
+
+def stranger(address):
+  host, port = address.split(":")
+  until = time.monotonic() + 10
+  while True:
+    try:
+      return socket.create_connection((host, int(port)), 10)
+    except ConnectionRefusedError:
+      assert time.monotonic() < until
+      time.sleep(0.05)
+
+
+def hello(address, **message):
+  connection = stranger(address)
+  connection.sendall(json.dumps(message).encode() + b"\n")
+  with connection.makefile() as lines:
+    return connection, json.loads(lines.readline() or "{}")
+
+
+def test_all_meet_in_whatever_order_they_come(come, address):
+  others = [come(Place(address, 3, 2)), come(Place(address, 3, 1))]
+  time.sleep(1.2)
+  assert come.outcome(come(Place(address, 3, 0))) == [1, 2]
+  assert [come.outcome(thread) for thread in others] == [[0], [0]]
+
+
+def test_who_is_missing_is_named_everywhere(come, address, capfd):
+  there = [come(Place(address, 4, process), 2.5) for process in (0, 2)]
+  for thread in there:
+    line = come.outcome(thread)
+    assert f"Absent: processes 1, 3 of 4 did not come to {address} in time" in line
+    assert "--processes=4 --process=1" in line and "--wait" in line
+  reminders = capfd.readouterr().err.splitlines()
+  assert len(reminders) == 2  # of process 0, and what process 2 hears from it
+  assert all("waiting for processes 1, 3 of 4" in line for line in reminders)
+
+
+def test_process_0_that_is_not_there_is_named(come, address):
+  line = come.outcome(come(Place(address, 2, 1), 1.5))
+  assert f"Absent: process 0 of 2 is not at {address} (Connection refused)" in line
+
+
+def test_a_number_that_is_taken_is_refused_and_the_others_still_meet(come, address):
+  there = [come(Place(address, 3, process)) for process in (0, 1)]
+  time.sleep(1)
+  line = come.outcome(come(Place(address, 3, 1)))
+  assert line.startswith("UserError: ")  # which no second attempt mends
+  assert "another process is --process=1 already" in line
+  assert come.outcome(come(Place(address, 3, 2))) == [0]
+  assert [come.outcome(thread) for thread in there] == [[1, 2], [0]]
+
+
+def test_one_that_counts_otherwise_is_refused(come, address):
+  first = come(Place(address, 2, 0))
+  line = come.outcome(come(Place(address, 3, 1)))
+  assert "it has --processes=3, and process 0 has 2" in line
+  assert come.outcome(come(Place(address, 2, 1))) == [0]
+  assert come.outcome(first) == [1]
+
+
+def test_one_that_leaves_may_come_back(come, address):
+  first = come(Place(address, 3, 0))
+  connection, answer = hello(address, processes=3, process=1, host="a")
+  assert answer["process"] == 0
+  connection.close()
+  others = [come(Place(address, 3, process)) for process in (1, 2)]
+  assert [come.outcome(thread) for thread in others] == [[0], [0]]
+  assert come.outcome(first) == [1, 2]
+
+
+def test_strangers_on_the_port_disturb_nobody(come, address):
+  first = come(Place(address, 2, 0))
+  with stranger(address) as connection:
+    connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
+  assert come.outcome(come(Place(address, 2, 1))) == [0]
+  assert come.outcome(first) == [1]
+
+
+def test_another_program_at_the_address_is_not_process_0(come):
+  with socket.create_server(("127.0.0.1", 0)) as server:
+    address = f"127.0.0.1:{server.getsockname()[1]}"
+    follower = come(Place(address, 2, 1), 1.5)
+    for _ in range(2):
+      connection, _ = server.accept()
+      connection.sendall(b"\x00\x00\x12\x04 no JSON\n")
+      connection.close()
+    server.close()
+    assert "process 0 of 2 is not at" in come.outcome(follower)
+
+
+def test_a_port_in_use_is_one_line(come, address):
+  host, port = address.split(":")
+  with socket.create_server((host, int(port))):
+    line = come.outcome(come(Place(address, 2, 0)))
+  assert f"port {port} of this machine cannot be used (Address already in use)" in line
+
+
+@pytest.mark.parametrize(
+  "flags, message",
+  [
+    (("a:1", 2, None), "go together"),
+    ((None, 2, None), "go together"),
+    ((None, None, 0), "go together"),
+    (("a", 2, 0), "'a': write HOST:PORT"),
+    (("a:b", 2, 0), "'a:b': write HOST:PORT"),
+    ((":1", 2, 0), "':1': write HOST:PORT"),
+    (("a:1", 2, 2), "--process=2 is not one of --processes=2"),
+  ],
+)
+def test_flags_that_make_no_sense_are_one_line(flags, message):
+  with pytest.raises(UserError, match=message):
+    rendezvous.place(*flags, wait=1)
+
+
+def test_flags_say_which_process_this_is():
+  assert rendezvous.place("a:1", 2, 1, wait=1) == Place("a:1", 2, 1)
+  assert rendezvous.place(None, 1, None, wait=1) is None
+
+
+@pytest.mark.parametrize("kubernetes", [False, True])
+def test_a_machine_of_no_cluster_is_alone_at_once(monkeypatch, kubernetes):
+  for name in ("SLURM_JOB_ID", "OMPI_MCA_orte_hnp_uri", "JOB_COMPLETION_INDEX"):
+    monkeypatch.delenv(name, raising=False)
+  if kubernetes:
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+  begin = time.monotonic()
+  with warnings.catch_warnings():
+    warnings.simplefilter("error")
+    assert rendezvous.place(None, None, None, wait=60) is None
+  assert time.monotonic() - begin < 1
+
+
+@pytest.fixture
+def slurm(monkeypatch):
+  for name, value in {
+    "JOB_ID": "7", "STEP_NODELIST": "node[3-4]", "NTASKS": "2", "PROCID": "1",
+    "LOCALID": "0",
+  }.items():  # fmt: skip
+    monkeypatch.setenv(f"SLURM_{name}", value)
+  return monkeypatch
+
+
+def test_a_cluster_says_which_process_this_is(slurm):
+  found = rendezvous.place(None, None, None, wait=1)
+  assert found == Place(f"node3:{65535 - 2**12 + 1 + 7}", 2, 1, (0,))
+  assert rendezvous.place(None, 1, None, wait=1) is None  # the flag comes first
+
+
+def test_a_job_of_one_task_is_alone(slurm):
+  slurm.setenv("SLURM_NTASKS", "1")
+  slurm.setenv("SLURM_PROCID", "0")
+  assert rendezvous.place(None, None, None, wait=1) is None
+
+
+def test_a_cluster_that_cannot_be_read_is_one_line(slurm):
+  slurm.setenv("SLURM_NTASKS", "2(x2)")
+  with pytest.raises(UserError, match=r"part of a cluster.*2\(x2\).*--processes=1"):
+    rendezvous.place(None, None, None, wait=1)
