@@ -14,6 +14,9 @@ TORCH_FLAGS ?=
 # Paths that ruff looks at.
 CODE := robustjax experiments tests $(wildcard launch benchmarks)
 
+# And those that shellcheck looks at.
+SCRIPTS := .ci/run $(wildcard launch/*.sh launch/*/*.sh)
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo mini-study test lint format parity lock clean
 
@@ -50,16 +53,17 @@ lint: setup  ## Check style, formatting and types
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
+	$(BIN)/shellcheck -x $(SCRIPTS)
 
 format: setup  ## Format the code and sort its imports
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
 
-parity: $(PARITY_STAMP)  ## Compare with PyTorch libraries (installs them into .venv)
+parity: $(PARITY_STAMP)  ## Compare with PyTorch and TensorFlow (installs them into .venv)
 	$(BIN)/python -m pytest -m parity
 
 $(PARITY_STAMP): $(STAMP) requirements-parity.txt
-	@echo "Installing PyTorch and two attack libraries into $(VENV); this takes a minute or more."
+	@echo "Installing PyTorch, two attack libraries and TensorFlow into $(VENV); this takes a minute or more."
 	@$(PIP) install --quiet $(TORCH_FLAGS) -c requirements-parity.txt torch
 	@$(PIP) install --quiet --no-deps -r requirements-parity.txt
 	@touch $@

@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # who sources it reads the variable
 # For the sweeps beside it, which source it: takes the scale off their words and sets
 # $mini to what a setting's words need for it.
 mini=

@@ -1,0 +1,103 @@
+"""A stand-in for gcloud that plays a script: the tests of launch/tpu.sh put it in PATH.
+
+The folder $FAKE_GCLOUD holds `script.json`, the answers to each kind of call, in turn:
+{"status": ["running", "0"], ...}; without an answer a call goes well. An answer is what
+is printed, or {"out": ..., "err": ..., "rc": ..., "seconds": ...}. Each call's words
+are kept in `calls.jsonl`, and a slice that was created in `slices/`.
+"""
+
+import fcntl
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+HOME = Path(os.environ["FAKE_GCLOUD"])
+
+# What a call is about -> the words that it begins with.
+KINDS = {
+  "account": "auth list",
+  "config": "config get-value",
+  "type": "compute tpus tpu-vm accelerator-types describe",
+  "bucket": "storage buckets describe",
+  "copy": "storage cp",
+  "evaluation": "storage ls",
+  "create": "compute tpus queued-resources create",
+  "look": "compute tpus queued-resources describe",
+  "delete": "compute tpus queued-resources delete",
+  "list": "compute tpus queued-resources list",
+  "machine": "compute tpus tpu-vm describe",
+  "machines": "compute tpus tpu-vm list",
+  "ssh": "compute tpus tpu-vm ssh",
+}
+
+WELL: dict[str, Any] = {
+  "account": "me@example.com",
+  "config": "from-config",
+  "bucket": "True US-WEST4",
+  "evaluation": {"rc": 1, "err": "One or more URLs matched no objects."},
+  "look": "ACTIVE",
+  "machine": "READY",
+  "status": "0",
+}
+
+
+def kind_of(words: list[str]) -> str:
+  """One of KINDS, and of an ssh what worker.sh or the shell is to do."""
+  line = " ".join(words)
+  kind = next(k for k, start in KINDS.items() if line.startswith(start))
+  if kind != "ssh":
+    return kind
+  command = next(w for w in words if w.startswith("--command="))
+  return "install" if "pipefail" in command else command.split()[2]
+
+
+def answer_to(kind: str) -> dict[str, Any]:
+  """The next answer of the script."""
+  path = HOME / "script.json"
+  with (HOME / "lock").open("w") as lock:
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    script = json.loads(path.read_text())
+    answer: Any = script[kind].pop(0) if script.get(kind) else WELL.get(kind, "")
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(script))
+    part.replace(path)  # whole, also if this process is killed now
+  return {"out": answer} if isinstance(answer, str) else answer
+
+
+def main(words: list[str]) -> int:
+  kind = kind_of(words)
+  with (HOME / "calls.jsonl").open("a") as file:
+    file.write(json.dumps([kind, *words]) + "\n")
+  name = words[4] if kind in ("create", "look", "delete") else ""
+  slice_ = HOME / "slices" / name
+  if kind in ("look", "delete") and not slice_.exists():
+    print(f"ERROR: NOT_FOUND: {name} was not found", file=sys.stderr)
+    return 1
+  answer = answer_to(kind)
+  time.sleep(answer.get("seconds", 0))
+  status = answer.get("rc", 0)
+  if kind == "create" and not status:
+    slice_.touch()
+    copy_watchdog(words)
+  if kind == "delete" and not status:
+    slice_.unlink()
+  out = answer.get("out", "")
+  if kind == "status" and out:
+    out = "\n".join(f"robustjax-status host {word}" for word in out.split())
+  print(out, flush=True)
+  print(answer.get("err", ""), end="", file=sys.stderr)
+  return status
+
+
+def copy_watchdog(words: list[str]) -> None:
+  """Keeps the startup script, which the caller deletes."""
+  flag = next(w for w in words if w.startswith("--metadata-from-file="))
+  text = Path(flag.rpartition("=")[2]).read_text()
+  (HOME / "watchdog").write_text(text)
+
+
+if __name__ == "__main__":
+  sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,676 @@
+"""launch/tpu.sh against a stand-in gcloud."""
+
+import contextlib
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+REPO = Path(__file__).parents[1]
+FAKE = Path(__file__).with_name("fake_gcloud.py")
+TOOLS = (
+  *("awk", "bash", "basename", "cat", "chmod", "curl", "date", "dirname", "env", "git"),
+  *("grep", "hostname", "kill", "mkdir", "mktemp", "mv", "rm", "sed", "sleep", "sort"),
+  *("tail", "tar", "touch", "tr"),
+)
+FLAGS = ("--type=v5litepod-16", "--bucket=gs://mine/", "--hours=5", "--zone=us-west4-a")
+HOSTILE = '--config.name=it\'s $(touch pwned) `id` "x" \\n ; rm -rf * & |'
+
+
+class Cloud:
+  """A copy of the project in a repository of its own, and a gcloud that plays a script.
+
+  Args:
+    folder: for all of it.
+    repository: to copy.
+  """
+
+  def __init__(self, folder: Path, repository: Path):
+    self.repo, self.home, self._bin = (folder / n for n in ("repo", "gcloud", "bin"))
+    for made in (self.home / "slices", self.home / "tmp", self._bin):
+      made.mkdir(parents=True)
+    shutil.copytree(repository, self.repo)
+    for tool in TOOLS:
+      found = shutil.which(tool)
+      if found:
+        (self._bin / tool).symlink_to(found)
+    self.stub("python3", f'exec {sys.executable} "$@"')
+    self.stub("gcloud", f'exec {sys.executable} -I -S {FAKE} "$@"')
+    self.script()
+
+  def stub(self, name: str, text: str) -> None:
+    """Puts a command in the only folder of PATH."""
+    (self._bin / name).unlink(missing_ok=True)
+    (self._bin / name).write_text(f"#!/bin/bash\n{text}\n")
+    (self._bin / name).chmod(0o755)
+
+  def remove(self, name: str) -> None:
+    (self._bin / name).unlink()
+
+  def script(self, **answers: Sequence[str | Mapping[str, Any]]) -> None:
+    """What gcloud answers, in turn, by the kind of call."""
+    (self.home / "script.json").write_text(json.dumps(answers))
+
+  @property
+  def environment(self) -> dict[str, str]:
+    return {
+      "PATH": str(self._bin),
+      "HOME": str(self.home),
+      "FAKE_GCLOUD": str(self.home),
+      "TMPDIR": str(self.home / "tmp"),
+      "TPU_POLL_SECONDS": "0.01",
+      "LANG": "C.UTF-8",
+    }
+
+  def start(self, *words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+      ["launch/tpu.sh", *words], cwd=self.repo, env=self.environment, text=True,
+      stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+    )  # fmt: skip
+
+  def run(self, *words: str, status: int = 0) -> str:
+    """What the command prints; its exit status is checked."""
+    process = self.start(*words)
+    try:
+      printed, _ = process.communicate(timeout=60)
+    finally:
+      with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == status, printed
+    return printed
+
+  def calls(self) -> list[list[str]]:
+    """Each call: its kind, and its words."""
+    path = self.home / "calls.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines]
+
+  def kinds(self, *wanted: str) -> list[str]:
+    """The kinds of the calls, in their order; those that are wanted, or all."""
+    return [call[0] for call in self.calls() if not wanted or call[0] in wanted]
+
+  def left(self) -> list[str]:
+    """The slices that exist."""
+    return sorted(path.name for path in (self.home / "slices").iterdir())
+
+  def wait_for(self, kind: str) -> None:
+    """Until there was a call of this kind."""
+    deadline = time.monotonic() + 30
+    while kind not in self.kinds():
+      assert time.monotonic() < deadline, self.kinds()
+      time.sleep(0.01)
+
+
+def commit(repo: Path) -> None:
+  """Commits all there is."""
+  git = ("git", "-c", "user.name=a", "-c", "user.email=a@b", "-c", "gc.auto=0")
+  subprocess.run([*git, "add", "."], cwd=repo, check=True)
+  subprocess.run([*git, "commit", "--quiet", "--message=x"], cwd=repo, check=True)
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+  """A repository with what the launcher needs."""
+  repo = tmp_path_factory.mktemp("launch") / "repo"
+  for folder in ("launch", "experiments"):
+    without = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(REPO / folder, repo / folder, ignore=without)
+  (repo / ".gitignore").write_text("__pycache__\nruns\n.venv\n")
+  subprocess.run(["git", "init", "--quiet"], cwd=repo, check=True)
+  commit(repo)
+  return repo
+
+
+@pytest.fixture
+def cloud(tmp_path: Path, repository: Path) -> Cloud:
+  return Cloud(tmp_path, repository)
+
+
+CHANGES = ("create", "install", "start", "stop", "delete")  # not the questions
+
+
+def words_of(call: Sequence[str]) -> list[str]:
+  """The words that a worker's shell makes of an ssh call's command."""
+  command = next(w for w in call if w.startswith("--command="))
+  return shlex.split(command.removeprefix("--command="))
+
+
+def test_a_run_from_create_to_delete(cloud: Cloud) -> None:
+  cloud.script(look=["WAITING_FOR_RESOURCES", "PROVISIONING", "ACTIVE"])
+  printed = cloud.run("run", *FLAGS, "--spot", "experiments/mbn.py")
+  assert cloud.kinds() == [
+    "account", "config", "type", "bucket", "copy", "evaluation",
+    "look", "create", "look", "look", "look", "install", "start",
+    *cloud.kinds()[13:-2], "status", "delete",
+  ]  # fmt: skip
+  assert "WAITING_FOR_RESOURCES after 0 s" in printed
+  assert "mbn-paper is complete: gs://mine/runs/mbn-paper" in printed
+  assert not cloud.left()
+  create = next(c for c in cloud.calls() if c[0] == "create")
+  assert {"--spot", "--project=from-config", "--valid-until-duration=86400s"} < {
+    *create
+  }
+  start = next(c for c in cloud.calls() if c[0] == "start")
+  assert "--worker=all" in start
+  assert words_of(start)[2:] == [
+    "start", "mbn-paper", "--config=experiments/mbn.py",
+    "--workdir=/mnt/robustjax/runs/mbn-paper",
+  ]  # fmt: skip
+
+
+def test_the_log_of_one_worker_is_shown(cloud: Cloud) -> None:
+  cloud.script(follow=["epoch 1 of 110"])
+  assert "epoch 1 of 110" in cloud.run("run", *FLAGS, "experiments/mbn.py")
+  assert "--worker=0" in next(c for c in cloud.calls() if c[0] == "follow")
+
+
+def test_a_slice_that_cannot_be_asked_for(cloud: Cloud) -> None:
+  cloud.script(create=[{"rc": 1, "err": "ERROR: quota"}])
+  printed = cloud.run("run", *FLAGS, "experiments/mbn.py", status=1)
+  assert "error: the slice could not be asked for: ERROR: quota" in printed
+  assert cloud.kinds("create", "delete") == ["create"] + 3 * ["delete"]  # to be sure
+
+
+def test_a_slice_that_google_could_not_make(cloud: Cloud) -> None:
+  cloud.script(look=["FAILED", "no more capacity"])
+  printed = cloud.run("run", *FLAGS, "experiments/mbn.py", status=1)
+  assert "error: Google could not make the slice: no more capacity" in printed
+  assert cloud.kinds(*CHANGES) == ["create", "delete"]
+
+
+def test_waiting_too_long(cloud: Cloud) -> None:
+  cloud.script(look=400 * ["WAITING_FOR_RESOURCES"])
+  printed = cloud.run(
+    "run", *FLAGS, "--wait_hours=0.0003", "experiments/mbn.py", status=1
+  )
+  assert "within --wait_hours=0.0003: try later" in printed
+  assert cloud.kinds(*CHANGES) == ["create", "delete"]
+
+
+def test_an_installation_that_fails_once_is_tried_again(cloud: Cloud) -> None:
+  cloud.script(install=[{"rc": 100}])
+  cloud.run("run", *FLAGS, "experiments/mbn.py")
+  assert cloud.kinds(*CHANGES) == ["create", "install", "install", "start", "delete"]
+
+
+def test_an_installation_that_fails(cloud: Cloud) -> None:
+  cloud.script(install=2 * [{"rc": 100, "err": "no space left\n"}])
+  printed = cloud.run("run", *FLAGS, "experiments/mbn.py", status=1)
+  assert "no space left" in printed and "error: the installation failed" in printed
+  assert cloud.kinds(*CHANGES) == ["create", "install", "install", "delete"]
+  assert not cloud.left()
+
+
+AGAIN = [*CHANGES[:3], "delete"]  # of a slice that was taken away
+
+
+@pytest.mark.parametrize("state", ["SUSPENDING", "SUSPENDED", "FAILED"])
+def test_a_preempted_slice_is_replaced(cloud: Cloud, state: str) -> None:
+  cloud.script(look=["ACTIVE", state], follow=[{"seconds": 30}])
+  printed = cloud.run("run", *FLAGS, "experiments/mbn.py")
+  assert f"was taken away ({state})" in printed and "goes on from its last" in printed
+  assert cloud.kinds(*CHANGES) == AGAIN + AGAIN
+  assert not cloud.left()
+
+
+def test_a_preempted_machine_before_its_queued_resource_knows(cloud: Cloud) -> None:
+  dead = {"rc": 255, "err": "ssh: connection timed out\n"}
+  cloud.script(follow=[dead], status=[dead], machine=["PREEMPTED"])
+  assert "taken away (PREEMPTED)" in cloud.run("run", *FLAGS, "experiments/mbn.py")
+  assert cloud.kinds(*CHANGES) == AGAIN + AGAIN
+
+
+def test_workers_that_do_not_answer_any_more(cloud: Cloud) -> None:
+  dead = {"rc": 255}
+  cloud.script(follow=10 * [dead], status=10 * [dead])
+  assert "do not answer" in cloud.run("run", *FLAGS, "experiments/mbn.py")
+  assert cloud.kinds(*CHANGES) == AGAIN + AGAIN
+
+
+def test_preempted_while_it_installs_or_waits(cloud: Cloud) -> None:
+  cloud.script(
+    look=["PROVISIONING", "SUSPENDED", "ACTIVE", "SUSPENDED"], install=[{"rc": 255}]
+  )
+  cloud.run("run", *FLAGS, "experiments/mbn.py")
+  assert cloud.kinds(*CHANGES) == [
+    "create", "delete", "create", "install", "delete", *AGAIN,
+  ]  # fmt: skip
+
+
+def test_a_later_slice_may_have_to_be_asked_for_more_than_once(cloud: Cloud) -> None:
+  no = {"rc": 1, "err": "ERROR: try later"}
+  cloud.script(look=["ACTIVE", "SUSPENDED"], create=["", no, no])
+  cloud.run("run", *FLAGS, "experiments/mbn.py")
+  assert cloud.kinds("create") == 4 * ["create"] and not cloud.left()
+
+
+def test_a_lost_connection_is_not_a_lost_run(cloud: Cloud) -> None:
+  cloud.script(follow=[{"rc": 255}], status=["running running", "running", "0 0"])
+  cloud.run("run", *FLAGS, "experiments/mbn.py")
+  assert cloud.kinds(*CHANGES) == AGAIN
+  assert cloud.kinds("follow", "status")[-2:] == ["follow", "status"]
+
+
+def test_a_machine_without_a_network_does_not_give_its_slice_up(cloud: Cloud) -> None:
+  lost = {"rc": 1, "err": "ERROR: no route to host"}
+  dead = 15 * [{"rc": 255}]
+  cloud.script(look=["ACTIVE", *60 * [lost]], follow=dead, status=dead)
+  printed = cloud.run("run", *FLAGS, "experiments/mbn.py")
+  assert printed.count("gcloud cannot look at") == 1
+  assert cloud.kinds(*CHANGES) == AGAIN
+
+
+def test_gcloud_without_a_network_is_not_a_lost_slice(cloud: Cloud) -> None:
+  lost = {"rc": 1, "err": "ERROR: no route to host"}
+  cloud.script(look=[lost, "ACTIVE", lost, lost], follow=[{"seconds": 0.3}])
+  cloud.run("run", *FLAGS, "experiments/mbn.py")
+  assert cloud.kinds(*CHANGES) == AGAIN
+
+
+@pytest.mark.parametrize("statuses", ["2", "0 2", "1 2 134", "2 running"])
+def test_a_mistake_is_not_tried_again(cloud: Cloud, statuses: str) -> None:
+  cloud.script(status=[statuses])
+  cloud.run("run", *FLAGS, "experiments/mbn.py", status=2)
+  assert cloud.kinds(*CHANGES) == AGAIN
+  assert not cloud.left()
+
+
+def test_a_run_that_was_told_to_stop_goes_on_there(cloud: Cloud) -> None:
+  cloud.script(status=["143 143", "0 143", "0"])
+  cloud.run("run", *FLAGS, "--crashes=0", "experiments/mbn.py")
+  again = ["start", "stop"]
+  assert cloud.kinds(*CHANGES) == ["create", "install", *again, *again, *AGAIN[2:]]
+
+
+@pytest.mark.parametrize(
+  "statuses",
+  ["1", "0 134", "none 0", pytest.param("1 running", marks=pytest.mark.slow)],
+)
+def test_a_crash_is_tried_again_and_then_given_up(cloud: Cloud, statuses: str) -> None:
+  cloud.script(status=40 * [statuses])
+  printed = cloud.run("run", *FLAGS, "--crashes=1", "experiments/mbn.py", status=1)
+  assert "mbn-paper failed (exit status 1)" in printed
+  assert cloud.kinds("start", "stop", "create") == ["create"] + 2 * ["start", "stop"]
+  assert not cloud.left()
+
+
+def test_workers_that_go_on_after_another_has_ended_are_waited_for(
+  cloud: Cloud,
+) -> None:
+  cloud.script(status=[*10 * ["0 running"], "0 0"])
+  cloud.run("run", *FLAGS, "--crashes=0", "experiments/mbn.py")
+  assert cloud.kinds("start") == ["start"]
+
+
+def test_the_hours_are_a_limit(cloud: Cloud) -> None:
+  cloud.script(follow=[{"seconds": 60}])
+  printed = cloud.run("run", *FLAGS, "--hours=0.0003", "experiments/mbn.py", status=1)
+  assert "have had their --hours=0.0003" in printed
+  assert cloud.kinds(*CHANGES) == ["create", "install", "start", "stop", "delete"]
+
+
+STOPS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+def stop(cloud: Cloud, number: int, at: str, *more: str) -> str:
+  """Starts a run, sends it a signal at the first call of a kind; what it printed."""
+  process = cloud.start("run", *FLAGS, *more, "experiments/mbn.py")
+  cloud.wait_for(at)
+  time.sleep(0.1)
+  # As a terminal does for Ctrl-C; the others may come to the script alone.
+  send: Callable[[int, int], None] = os.killpg if number == signal.SIGINT else os.kill
+  send(process.pid, number)
+  printed, _ = process.communicate(timeout=60)
+  assert process.returncode == 143, printed
+  return printed
+
+
+@pytest.mark.parametrize("number", STOPS)
+def test_a_signal_while_it_waits(cloud: Cloud, number: int) -> None:
+  cloud.script(look=10000 * ["WAITING_FOR_RESOURCES"])
+  stop(cloud, number, "look")
+  assert cloud.kinds(*CHANGES) == ["create", "delete"]
+  assert not cloud.left()
+
+
+@pytest.mark.parametrize("number", STOPS)
+def test_a_signal_while_it_runs_lets_the_run_save(cloud: Cloud, number: int) -> None:
+  cloud.script(follow=[{"seconds": 60}])
+  printed = stop(cloud, number, "follow")
+  assert cloud.kinds(*CHANGES) == ["create", "install", "start", "stop", "delete"]
+  assert "letting mbn-paper save" in printed and not cloud.left()
+
+
+def test_what_is_said_at_the_end_is_seen(cloud: Cloud) -> None:
+  no = {"rc": 1, "err": "ERROR: PERMISSION_DENIED"}
+  cloud.script(look=[{"seconds": 1}], delete=30 * [no])
+  process = cloud.start("run", *FLAGS, "experiments/mbn.py")
+  cloud.wait_for("look")
+  while cloud.kinds("look") != 2 * ["look"]:
+    time.sleep(0.01)
+  time.sleep(0.1)
+  os.kill(process.pid, signal.SIGTERM)
+  assert "COULD NOT BE DELETED" in process.communicate(timeout=60)[0]
+  assert process.returncode == 1
+
+
+def test_what_it_prints_to_may_be_gone(cloud: Cloud) -> None:
+  cloud.script(follow=[{"seconds": 60}])
+  process = cloud.start("run", *FLAGS, "experiments/mbn.py")
+  cloud.wait_for("follow")
+  assert process.stdout
+  process.stdout.close()
+  os.kill(process.pid, signal.SIGINT)
+  process.wait(timeout=30)
+  assert cloud.kinds("stop", "delete") == ["stop", "delete"] and not cloud.left()
+
+
+def test_its_temporary_files_may_be_gone(cloud: Cloud) -> None:
+  cloud.script(look=["ACTIVE", "ACTIVE", "SUSPENDED"], follow=[{"seconds": 60}])
+  process = cloud.start("run", *FLAGS, "experiments/mbn.py")
+  cloud.wait_for("install")
+  shutil.rmtree(cloud.home / "tmp")
+  process.communicate(timeout=60)
+  assert process.returncode == 0 and not cloud.left()
+  assert cloud.kinds("create") == 2 * ["create"]
+
+
+def test_a_signal_while_it_installs(cloud: Cloud) -> None:
+  cloud.script(install=[{"seconds": 60}])
+  stop(cloud, signal.SIGTERM, "install")
+  assert cloud.kinds(*CHANGES) == ["create", "install", "delete"]
+
+
+@pytest.mark.parametrize("number", STOPS)
+def test_a_slice_that_is_being_asked_for_is_deleted_too(
+  cloud: Cloud, number: int
+) -> None:
+  cloud.script(create=[{"seconds": 1}])
+  stop(cloud, number, "create")
+  assert cloud.kinds(*CHANGES) == ["create", "delete"]
+  assert not cloud.left()
+
+
+def test_a_second_signal_does_not_wait_for_the_save(cloud: Cloud) -> None:
+  cloud.script(follow=[{"seconds": 60}], stop=[{"seconds": 60}])
+  process = cloud.start("run", *FLAGS, "experiments/mbn.py")
+  for kind in ("follow", "stop"):
+    cloud.wait_for(kind)
+    time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+  process.communicate(timeout=30)
+  assert process.returncode == 143 and not cloud.left()
+
+
+def test_no_signal_ends_the_deletion(cloud: Cloud) -> None:
+  cloud.script(delete=[{"seconds": 0.5}])
+  process = cloud.start("run", *FLAGS, "experiments/mbn.py")
+  cloud.wait_for("delete")
+  for _ in range(5):
+    os.killpg(process.pid, signal.SIGINT)
+    os.kill(process.pid, signal.SIGTERM)
+    time.sleep(0.05)
+  process.communicate(timeout=30)
+  assert process.returncode == 0 and not cloud.left()
+
+
+def test_a_deletion_that_fails_is_shouted(cloud: Cloud) -> None:
+  cloud.script(delete=30 * [{"rc": 1, "err": "ERROR: PERMISSION_DENIED"}])
+  printed = cloud.run("run", *FLAGS, "--name=mine", "experiments/mbn.py", status=1)
+  assert "mine COULD NOT BE DELETED, AND MAY BE COSTING MONEY" in printed
+  assert "gcloud says: ERROR: PERMISSION_DENIED" in printed
+  command = next(c for c in cloud.calls() if c[0] == "delete")
+  assert f"\n  gcloud {shlex.join(command[1:])}\n" in printed
+  assert cloud.left() == ["mine"]
+
+
+def test_a_deletion_that_fails_at_first(cloud: Cloud) -> None:
+  cloud.script(delete=3 * [{"rc": 1, "err": "ERROR: it is in state PROVISIONING"}])
+  cloud.run("run", *FLAGS, "experiments/mbn.py")
+  assert not cloud.left()
+
+
+def test_somebody_elses_slice_is_not_touched(cloud: Cloud) -> None:
+  (cloud.home / "slices" / "robustjax-mbn-paper").touch()
+  printed = cloud.run("run", *FLAGS, "experiments/mbn.py", status=2)
+  assert "there is a slice called robustjax-mbn-paper already (ACTIVE)" in printed
+  assert not cloud.kinds(*CHANGES)
+
+
+def test_a_name_that_cannot_be_looked_up(cloud: Cloud) -> None:
+  (cloud.home / "slices" / "robustjax-mbn-paper").touch()
+  cloud.script(look=[{"rc": 1, "err": "PERMISSION_DENIED"}])
+  printed = cloud.run("run", *FLAGS, "experiments/mbn.py", status=2)
+  assert "cannot look for robustjax-mbn-paper: PERMISSION_DENIED" in printed
+  assert not cloud.kinds(*CHANGES)
+
+
+def test_hostile_values_arrive_as_they_are(cloud: Cloud) -> None:
+  cloud.run("run", *FLAGS, "experiments/mbn.py", HOSTILE)
+  (start,) = (c for c in cloud.calls() if c[0] == "start")
+  command = next(w for w in start if w.startswith("--command="))
+  # gcloud splits at spaces, and ssh puts one between two words again.
+  line = " ".join(command.removeprefix("--command=").split(" "))
+  worker = cloud.home / "robustjax/launch/tpu/worker.sh"
+  worker.parent.mkdir(parents=True)
+  worker.write_text('printf "%s\\0" "$@"')
+  arrived = subprocess.run(
+    ["bash", "-c", line], cwd=cloud.home, capture_output=True, check=True
+  ).stdout
+  words = arrived.decode().split("\0")
+  assert words[0] == "start" and words[4:] == [HOSTILE, ""]
+  assert not list(cloud.home.rglob("pwned")) and not list(cloud.repo.rglob("pwned"))
+
+
+def test_hostile_project_and_zone(cloud: Cloud) -> None:
+  zone = "z$(touch pwned) 'a"
+  cloud.run("run", *FLAGS, f"--zone={zone}", "experiments/mbn.py")
+  create = next(c for c in cloud.calls() if c[0] == "create")
+  assert f"--zone={zone}" in create
+  head = (cloud.home / "watchdog").read_text().split("# shellcheck")[0]
+  read = subprocess.run(
+    ["bash", "-c", head + 'printf %s "$zone"'], capture_output=True, check=True
+  )
+  assert read.stdout.decode() == zone
+
+
+def test_a_line_break_is_refused(cloud: Cloud) -> None:
+  bad = "--config.name=a\n$(touch pwned)"
+  printed = cloud.run("run", *FLAGS, "experiments/mbn.py", bad, status=2)
+  assert "line break" in printed and not cloud.calls()
+
+
+def test_a_dry_run_prints_what_a_run_does_and_calls_nothing(cloud: Cloud) -> None:
+  flags = ("run", *FLAGS, "--project=p", "experiments/mbn.py", HOSTILE)
+  printed = cloud.run(*flags, "--dry_run")
+  assert not cloud.calls()
+  would = [shlex.split(x) for x in printed.splitlines() if not x.startswith("#")]
+  cloud.run(*flags)
+
+  def tidy(calls: Sequence[Sequence[str]]) -> list[list[str]]:
+    return [[re.sub(r"/\S*/tmp\.\w+", "TMP", word) for word in c] for c in calls]
+
+  did = [["gcloud", *call[1:]] for call in cloud.calls() if call[0] != "account"]
+  once = [c for i, c in enumerate(did) if c not in did[:i]]  # it looks more than once
+  assert {*map(tuple, tidy(would))} - {*map(tuple, tidy(once))} == {
+    ("git", "archive", "--output=TMP/code.tar.gz", "HEAD")
+  }
+  assert {*map(tuple, tidy(once))} <= {*map(tuple, tidy(would))}
+
+
+def test_a_dry_run_needs_no_gcloud(cloud: Cloud) -> None:
+  cloud.remove("gcloud")
+  assert "queued-resources delete" in cloud.run(
+    "run", *FLAGS, "--dry_run", "experiments/mbn.py"
+  )
+
+
+def names(cloud: Cloud, kind: str) -> list[str]:
+  """The runs that calls of a kind are about."""
+  return [words_of(call)[3] for call in cloud.calls() if call[0] == kind]
+
+
+SIZES = [f"batch_size_{n}-mini" for n in (512, 1024, 2048, 4096, 8192)]
+
+
+def test_a_sweep_on_one_slice(cloud: Cloud) -> None:
+  cloud.script(status=["0", "2", "0"], evaluation=["gs://mine/there"])
+  printed = cloud.run("run", *FLAGS, "launch/batch_size.sh", "mini", status=1)
+  assert names(cloud, "start") == SIZES[1:]
+  assert "batch_size_512-mini is complete" in printed
+  assert "batch_size_2048-mini failed (exit status 2)" in printed
+  assert cloud.kinds("create", "delete") == ["create", "delete"]
+
+
+def test_a_sweep_on_several_slices(cloud: Cloud) -> None:
+  flags = ("--name=sizes", "--slices=2")
+  cloud.run("run", *FLAGS, *flags, "launch/batch_size.sh", "mini")
+  by_slice: dict[str, list[str]] = {}
+  for call in cloud.calls():
+    if call[0] == "start":
+      by_slice.setdefault(call[5], []).append(words_of(call)[3])
+  assert by_slice == {"sizes-1": SIZES[::2], "sizes-2": SIZES[1::2]}
+  assert sorted(cloud.kinds("create", "delete")) == 2 * ["create"] + 2 * ["delete"]
+  assert (cloud.repo / "runs/logs/sizes-2.log").read_text().count("is complete") == 2
+  assert not cloud.left()
+
+
+def test_a_signal_deletes_all_slices(cloud: Cloud) -> None:
+  cloud.script(follow=9 * [{"seconds": 60}])
+  process = cloud.start("run", *FLAGS, "--slices=3", "launch/batch_size.sh", "mini")
+  while cloud.kinds("follow") != 3 * ["follow"]:
+    time.sleep(0.02)
+  assert len(cloud.left()) == 3
+  os.kill(process.pid, signal.SIGTERM)
+  process.communicate(timeout=60)
+  assert process.returncode == 143 and not cloud.left()
+
+
+def test_no_slice_for_what_is_complete(cloud: Cloud) -> None:
+  cloud.script(evaluation=["gs://mine/there"])
+  cloud.run("run", *FLAGS, "experiments/mbn.py")
+  assert not cloud.kinds(*CHANGES)
+
+
+def test_a_list_with_its_own_folders_and_names(cloud: Cloud) -> None:
+  lines = "experiments/adv.py:mini --name=one --config.train.seed=1  # first\n"
+  (cloud.repo / "list.txt").write_text(lines)
+  cloud.run("run", *FLAGS, "--list=list.txt")
+  assert names(cloud, "start") == ["one"]
+  (cloud.repo / "list.txt").write_text("experiments/adv.py:mini --workdir=here\n")
+  printed = cloud.run("run", *FLAGS, "--list=list.txt", status=2)
+  assert "--workdir=here would be lost with the slice" in printed
+
+
+MISTAKES: dict[str, tuple[tuple[str, ...], dict[str, Any], str]] = {
+  "no type": (("--type=",), {}, "--type=... is missing"),
+  "no hours": (("--hours=",), {}, "--hours=... is missing"),
+  "hours": (("--hours=soon",), {}, "--hours=soon is not a number of hours"),
+  "no login": ((), {"account": [""]}, "say gcloud auth login"),
+  "no project": ((), {"config": ["(unset)"]}, "give --project=ID"),
+  "no zone": (("--zone=", "--project=p"), {"config": [""]}, "give --zone=ZONE"),
+  "type": ((), {"type": [{"rc": 1, "err": "NOT_FOUND"}]}, "accelerator-types list"),
+  "software": (("--type=tpu7x-8",), {}, "name the --runtime=VERSION"),
+  "bucket": ((), {"bucket": [{"rc": 1, "err": "404"}]}, "gs://mine cannot be read"),
+  "flat": ((), {"bucket": ["False US-WEST4"]}, "--enable-hierarchical-namespace"),
+  "copy": ((), {"copy": [{"rc": 1, "err": "403"}]}, "roles/storage.objectUser"),
+  "name": (("--name=Über uns",), {}, "cannot be a slice's"),
+  "tiers": (("--spot", "--reserved"), {}, "exclude each other"),
+  "runs": (("--runs=here",), {}, "--runs is not for slices"),
+  "word": (("--nonsense",), {}, "--nonsense"),
+  "setting": (("experiments/none.py",), {}, "experiments/none.py is not in the last"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_cost_nothing(cloud: Cloud, mistake: str) -> None:
+  flags, answers, said = MISTAKES[mistake]
+  cloud.script(**answers)
+  printed = cloud.run("run", *FLAGS, "experiments/mbn.py", *flags, status=2)
+  assert said in printed
+  assert len([x for x in printed.splitlines() if x.startswith("error: ")]) == 1
+  assert not cloud.kinds(*CHANGES)
+
+
+def test_without_gcloud(cloud: Cloud) -> None:
+  cloud.remove("gcloud")
+  printed = cloud.run("run", *FLAGS, "experiments/mbn.py", status=2)
+  assert printed.startswith("error: gcloud is not installed: https://")
+
+
+def test_the_slice_gets_what_is_committed(cloud: Cloud) -> None:
+  (cloud.repo / "experiments/new.py").write_text("x = 1\n")
+  printed = cloud.run("run", *FLAGS, "experiments/new.py", status=2)
+  assert "experiments/new.py : commit or stash them" in printed
+  assert not cloud.kinds(*CHANGES)
+  commit(cloud.repo)
+  cloud.run("run", *FLAGS, "experiments/new.py")
+  assert names(cloud, "start") == ["new-paper"]
+
+
+def test_a_setting_is_checked_where_it_can_be(cloud: Cloud) -> None:
+  (cloud.repo / ".venv/bin").mkdir(parents=True)
+  (cloud.repo / ".venv/bin/python").write_text(
+    f'#!/bin/bash\n[[ $2 == robustjax.config ]] || exec {sys.executable} "$@"\n'
+    'echo "error: no such word: $*" >&2; exit 2\n'
+  )
+  (cloud.repo / ".venv/bin/python").chmod(0o755)
+  printed = cloud.run("run", *FLAGS, "experiments/mbn.py:nope", HOSTILE, status=2)
+  said = f"no such word: -m robustjax.config experiments/mbn.py:nope {HOSTILE}"
+  said = " ".join(said.split(" "))
+  assert said in printed and not cloud.kinds(*CHANGES)
+
+
+def test_another_region_is_said(cloud: Cloud) -> None:
+  cloud.script(bucket=["True EUROPE-WEST4"])
+  printed = cloud.run("run", *FLAGS, "experiments/mbn.py")
+  assert "gs://mine is in europe-west4 and the slice in us-west4" in printed
+
+
+def test_list_shows_all_zones(cloud: Cloud) -> None:
+  cloud.script(list=["forgotten ACTIVE"], machines=["forgotten READY"])
+  printed = cloud.run("list", "--project=p")
+  assert "forgotten ACTIVE" in printed and "forgotten READY" in printed
+  asked = [call for call in cloud.calls() if call[0] in ("list", "machines")]
+  assert len(asked) == 2 and all("--zone=-" in call for call in asked)
+
+
+def test_delete_deletes_what_was_left(cloud: Cloud) -> None:
+  for name in ("one", "two", "three"):
+    (cloud.home / "slices" / name).touch()
+  cloud.run("delete", "one", "two", "--zone=us-west4-a")
+  assert cloud.left() == ["three"]
+  printed = cloud.run("delete", "one", "--zone=us-west4-a", status=2)
+  assert "there is no one in us-west4-a" in printed
+
+
+@pytest.mark.parametrize("words", [("--help",), ("run", "--help")])
+def test_help(cloud: Cloud, words: Sequence[str]) -> None:
+  assert "--hours=N" in cloud.run(*words)
+  assert "'go' is not known" in cloud.run("go", status=2)
+
+
+def test_the_slices_limits_come_with_it(cloud: Cloud) -> None:
+  cloud.run("run", *FLAGS, "experiments/mbn.py")
+  text = (cloud.home / "watchdog").read_text()
+  assert text.startswith("#!/bin/bash\nname=robustjax-mbn-paper\n")
+  assert re.search(rf"^limit={5 * 3600 + 1800}$", text, re.MULTILINE)
+  assert text.endswith((REPO / "launch/tpu/watchdog.sh").read_text())
+
+
+def test_the_skypilot_file_is_yaml_with_the_same_worker() -> None:
+  task = yaml.safe_load((REPO / "launch/skypilot.yaml").read_text())
+  assert {"resources", "envs", "setup", "run"} < set(task)
+  assert "launch/tpu/worker.sh install" in task["setup"]
+  assert "launch/tpu/worker.sh main" in task["run"]
