@@ -1,0 +1,164 @@
+"""Says whether a run fits on a slice of TPUs, and what it costs, before it is rented.
+
+python -m robustjax.preflight --config=experiments/mbn_alp.py --topology=v5e:16x16
+"""
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from absl import logging
+
+from robustjax import assemble, commandline
+from robustjax.errors import UserError
+from robustjax.preflight import chips, examine, table, text, topology
+
+FITS, DOES_NOT_FIT, MISTAKE = 0, 1, 2  # exit statuses
+
+
+def main() -> int:
+  """The command line; returns the exit status."""
+  signal.signal(signal.SIGINT, signal.SIG_DFL)  # a compile does not listen to Python
+  logging.set_verbosity(logging.FATAL)
+  try:
+    return run(_parse(sys.argv[1:]))
+  except UserError as error:
+    print(f"error: {error}", file=sys.stderr)
+    return MISTAKE
+
+
+def run(given: argparse.Namespace) -> int:
+  """Does what the flags say."""
+  cache = Path(given.cache) if given.cache else None
+  if given.all:
+    _no_config(given)
+    table.write(
+      [name for names in given.topology for name in names.split(",")],
+      Path(given.out),
+      utilisation=given.utilisation,
+      cache=cache,
+    )
+    return FITS
+  config = _config(given.rest)
+  target = _target(given)
+  found = examine.examine(
+    config,
+    target,
+    utilisation=given.utilisation,
+    cache=cache,
+    look_for_largest=given.largest,
+  )
+  if given.json:
+    print(json.dumps(text.values(found), indent=2))
+  else:
+    print(text.lines(found))
+  return FITS if found.fits else DOES_NOT_FIT
+
+
+class _Parser(argparse.ArgumentParser):
+  """Mistakes are one line, as everywhere."""
+
+  def error(self, message: str) -> NoReturn:
+    raise UserError(f"{message}: python -m robustjax.preflight --help")
+
+
+def _parse(words: Sequence[str]) -> argparse.Namespace:
+  parser = _Parser(
+    prog="python -m robustjax.preflight",
+    description=(__doc__ or "").splitlines()[0],
+    epilog="Exit status: 0 it fits, 1 it does not, 2 a mistake. The TPU compiler is"
+    " pip install 'robustjax[tpu]'; no TPU is needed.",
+    allow_abbrev=False,
+    usage="%(prog)s --config=FILE[:VARIANTS] --topology=SLICE [--config.x.y=value ...]",
+  )
+  where = parser.add_mutually_exclusive_group(required=True)
+  where.add_argument(
+    "--topology",
+    action="append",
+    metavar="SLICE",
+    help="such as v5e:16x16, or Google Cloud's name, v5e-256; kinds are"
+    f" {', '.join(chips.CHIPS)}",
+  )
+  where.add_argument(
+    "--device", metavar="cpu|GPU", help="this machine's CPU, or its GPU by name (h100)"
+  )
+  parser.add_argument(
+    "--utilisation",
+    type=_share,
+    default=0.4,
+    help="the part of the peak that the forecast assumes (default %(default)s)",
+  )
+  parser.add_argument(
+    "--json", action="store_true", help="prints JSON, with sizes in bytes"
+  )
+  parser.add_argument(
+    "--largest",
+    action=argparse.BooleanOptionalAction,
+    default=True,
+    help="looks for the largest batch that fits: up to three compiles more",
+  )
+  parser.add_argument(
+    "--cache",
+    default=_default_cache(),
+    metavar="DIR",
+    help="where the compiler's answers are kept (default %(default)s); '' for nowhere",
+  )
+  parser.add_argument(
+    "--all",
+    action="store_true",
+    help="every setting of the paper on each --topology, as a table in --out",
+  )
+  parser.add_argument("--out", metavar="FILE.md", help="where --all writes")
+  given, rest = parser.parse_known_args(words)
+  given.rest = rest
+  if given.all and not (given.out and given.topology):
+    raise UserError("--all needs --topology=SLICE[,SLICE...] and --out=FILE.md")
+  if not given.all and (given.out or len(given.topology or [""]) > 1):
+    raise UserError("--out and several --topology are for --all")
+  return given
+
+
+def _share(word: str) -> float:
+  value = float(word)
+  if not 0 < value <= 1:
+    raise argparse.ArgumentTypeError(f"{word} is not above 0 and at most 1")
+  return value
+
+
+def _default_cache() -> str:
+  home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+  return str(Path(home) / "robustjax" / "preflight")
+
+
+def _config(words: Sequence[str]) -> assemble.Config:
+  """Reads main's flags, which its parser takes from sys.argv."""
+  for word in words:
+    name = word.lstrip("-").partition("=")[0]
+    if not word.startswith("-") or not (name + ".").startswith(
+      ("config.", "noconfig.")
+    ):
+      raise UserError(
+        f"{word!r} is not a flag of the preflight: python -m robustjax.preflight --help"
+      )
+  sys.argv[1:] = words
+  return commandline.parse().config
+
+
+def _no_config(given: argparse.Namespace) -> None:
+  if given.rest:
+    raise UserError(f"--all takes no {given.rest[0]!r}: it knows the paper's settings")
+
+
+def _target(given: argparse.Namespace) -> topology.Target:
+  if given.topology:
+    return topology.tpu(given.topology[0])
+  return topology.cpu() if given.device == "cpu" else topology.gpu(given.device)
+
+
+if __name__ == "__main__":
+  sys.exit(main())

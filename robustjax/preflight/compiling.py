@@ -1,0 +1,190 @@
+"""Compiling a program for devices that need not be here, and what the compiler says.
+
+A result is kept in a folder, under everything that it depends on, so that a preflight
+that is repeated, or that was stopped, does not compile again. (JAX's own cache cannot
+read back what was compiled for absent devices.)
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import importlib.metadata
+import os
+import re
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from robustjax.preflight import hlo
+from robustjax.preflight.programs import Program
+from robustjax.preflight.topology import Target
+from robustjax.runtime import log
+
+# Environment variables that change what the compilers do.
+_FLAGS = ("XLA_FLAGS", "LIBTPU_INIT_ARGS")
+_UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "": 1}
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+  """Bytes on one device, as the compiler counts them.
+
+  Attributes:
+    arguments: the state and the batch, with the padding of their layout.
+    outputs: results that take memory of their own, not an argument's.
+    temporaries: activations and workspace, at their most.
+    code: the program itself.
+  """
+
+  arguments: int
+  outputs: int
+  temporaries: int
+  code: int
+
+  @property
+  def total(self) -> int:
+    """All of it."""
+    return self.arguments + self.outputs + self.temporaries + self.code
+
+
+@dataclasses.dataclass(frozen=True)
+class Compiled:
+  """What the compiler says of one program.
+
+  Attributes:
+    memory: None if it does not fit, in which case the compiler gives up.
+    needed: bytes a device that it would need, where it does not fit and says so.
+    refusal: the compiler's words then, else "".
+    work: what one device does; None if it does not fit.
+    seconds: how long it compiled.
+    kept: whether it is an earlier compile's result.
+  """
+
+  memory: Memory | None
+  needed: int | None
+  refusal: str
+  work: hlo.Work | None
+  seconds: float
+  kept: bool = False
+
+
+def compile_program(
+  program: Program, target: Target, cache: Path | None = None
+) -> Compiled:
+  """Compiles a program and reads what comes of it.
+
+  Args:
+    program: from `programs`, over the target's devices.
+    target: what it is compiled for.
+    cache: where results are kept; nowhere if None.
+
+  Returns:
+    What the compiler says. Progress goes to stderr.
+  """
+  with _showing(f"{program.name} for {target.name}"):
+    lowered = program.function.lower(*program.arguments)
+    file = cache / f"{_key(lowered, target)}.json" if cache else None
+    if file and file.exists():
+      return _from_json(log.read_json(file))
+    began = time.monotonic()
+    result = _compile(lowered)
+    result = dataclasses.replace(result, seconds=time.monotonic() - began)
+  if file:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    log.write_json(file, dataclasses.asdict(result))
+  return result
+
+
+def out_of_memory(text: str) -> int | None:
+  """Bytes a device that a program would need, from the compiler's refusal.
+
+  Args:
+    text: such as "Ran out of memory in memory space hbm. Used 17.5G of 15.7G hbm."
+
+  Returns:
+    The bytes, or None if the text does not say.
+  """
+  found = re.search(r"Used ([\d.]+)([KMGT]?) of [\d.]+[KMGT]? hbm", text)
+  found = found or re.search(r"total memory required[^(]*\(([\d.]+)([KMGT]?)\)", text)
+  return int(float(found.group(1)) * _UNITS[found.group(2)]) if found else None
+
+
+def _compile(lowered: Any) -> Compiled:
+  try:
+    compiled = lowered.compile()
+  except jax.errors.JaxRuntimeError as error:
+    text = str(error)
+    if "RESOURCE_EXHAUSTED" not in text:
+      raise
+    first = " ".join(text.splitlines()[0].split())
+    return Compiled(None, out_of_memory(text), first, None, 0.0)
+  stats = compiled.memory_analysis()
+  memory = Memory(
+    arguments=stats.argument_size_in_bytes,
+    outputs=stats.output_size_in_bytes - stats.alias_size_in_bytes,
+    temporaries=stats.temp_size_in_bytes,
+    code=stats.generated_code_size_in_bytes,
+  )
+  return Compiled(memory, None, "", hlo.read(compiled.as_text()), 0.0)
+
+
+def _key(lowered: Any, target: Target) -> str:
+  """A name for everything that a result depends on, this code included."""
+  here = Path(__file__).parent
+  parts = [
+    lowered.as_text(),
+    target.name,
+    str(len(target.devices)),
+    target.compiler,
+    importlib.metadata.version("jax"),
+    importlib.metadata.version("jaxlib"),
+    *(f"{name}={os.environ.get(name, '')}" for name in _FLAGS),
+    *((here / name).read_text() for name in ("compiling.py", "hlo.py")),
+  ]
+  return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+
+def _from_json(saved: Mapping[str, Any]) -> Compiled:
+  memory, work = saved["memory"], saved["work"]
+  return Compiled(
+    memory=Memory(**memory) if memory else None,
+    needed=saved["needed"],
+    refusal=saved["refusal"],
+    work=hlo.from_dict(work) if work else None,
+    seconds=saved["seconds"],
+    kept=True,
+  )
+
+
+@contextlib.contextmanager
+def _showing(what: str) -> Iterator[None]:
+  """Says on stderr what is compiled, and for how long: a compile cannot be looked into.
+
+  On a terminal the line counts seconds; elsewhere there is one a minute.
+  """
+  began, done = time.monotonic(), threading.Event()
+  live = sys.stderr.isatty()
+
+  def show(end: str) -> None:
+    elapsed = time.monotonic() - began
+    start = "\r" if live else ""
+    print(f"{start}compiling the {what}: {elapsed:.0f} s", end=end, file=sys.stderr)
+    sys.stderr.flush()
+
+  def tick() -> None:
+    while not done.wait(1 if live else 60):
+      show("" if live else "\n")
+
+  thread = threading.Thread(target=tick, daemon=True)
+  thread.start()
+  try:
+    yield
+  finally:
+    done.set()
+    thread.join()
+    show("\n")

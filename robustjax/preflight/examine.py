@@ -1,0 +1,256 @@
+"""One preflight: a configuration and a target in, all that is known of them out."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import ml_collections
+
+from robustjax import assemble
+from robustjax import config as configs
+from robustjax.errors import UserError
+from robustjax.evaluation import trajectory
+from robustjax.preflight import compiling, hlo, programs
+from robustjax.preflight.compiling import Compiled
+from robustjax.preflight.forecast import Amount, Forecast, Operations, forecast
+from robustjax.preflight.largest import Largest, largest
+from robustjax.preflight.programs import Program
+from robustjax.preflight.topology import Target
+from robustjax.runtime import parallel
+
+Compile = Callable[[Program], Compiled]
+
+
+@dataclasses.dataclass(frozen=True)
+class Checked:
+  """A program and what the compiler says of it.
+
+  Attributes:
+    program: what was compiled.
+    compiled: what came of it.
+    hbm: bytes a device that there are.
+  """
+
+  program: Program
+  compiled: Compiled
+  hbm: int
+
+  @property
+  def needed(self) -> int | None:
+    """Bytes a device, arrays that lie beside it included; None if nobody says."""
+    memory = self.compiled.memory
+    bytes_ = memory.total if memory else self.compiled.needed
+    return None if bytes_ is None else bytes_ + self.program.beside
+
+  @property
+  def fits(self) -> bool:
+    """Whether the compiler made it and there is memory for it and what lies beside."""
+    needed = self.needed
+    made = self.compiled.memory is not None
+    return made and needed is not None and needed <= self.hbm
+
+  @property
+  def exceeds(self) -> int | None:
+    """Bytes too many; 0 if it fits, None if the compiler does not say."""
+    if self.fits:
+      return 0
+    return None if self.needed is None else max(0, self.needed - self.hbm)
+
+
+@dataclasses.dataclass(frozen=True)
+class Examined:
+  """Everything that a preflight knows.
+
+  Attributes:
+    config: what was examined.
+    target: for which devices.
+    checked: its programs, the train step first.
+    largest: the largest batch a device, if it was looked for.
+    forecast: None where no peak is published or operations could not be counted.
+    uncounted: what keeps operations from being counted, library calls for instance.
+  """
+
+  config: assemble.Config
+  target: Target
+  checked: list[Checked]
+  largest: Largest | None
+  forecast: Forecast | None
+  uncounted: list[str]
+
+  @property
+  def fits(self) -> bool:
+    """Whether all programs do."""
+    return all(one.fits for one in self.checked)
+
+  @property
+  def images(self) -> int:
+    """Training images a device."""
+    return self.config.train.batch_size // len(self.target.devices)
+
+
+def examine(
+  config: assemble.Config,
+  target: Target,
+  *,
+  utilisation: float,
+  cache: Path | None = None,
+  look_for_largest: bool = True,
+) -> Examined:
+  """Compiles what main would run, and adds up what follows.
+
+  Args:
+    config: checked.
+    target: from `topology`.
+    utilisation: the assumed part of the peak.
+    cache: where results are kept; nowhere if None.
+    look_for_largest: whether to compile other batch sizes too.
+
+  Raises:
+    UserError: main would refuse the configuration on these devices.
+  """
+  mesh = parallel.mesh(target.devices)
+  check(config, target)
+
+  def compiled(program: Program) -> Checked:
+    made = compiling.compile_program(program, target, cache)
+    return Checked(program, made, target.hbm)
+
+  checked = [compiled(one) for one in programs.training(config, mesh)]
+  checked.append(compiled(programs.validation(config, mesh)))
+  checked += [compiled(one) for one in programs.evaluation(config, mesh)]
+  found = None
+  if look_for_largest:
+    found = _largest(config, target, checked[0], compiled)
+  uncounted = {name for one in checked for name in _uncounted(one)}
+  guessed = None
+  if not uncounted:
+    works = {one.program.name: one.compiled.work for one in checked}
+    guessed = forecast_of(config, target, works, utilisation)
+  return Examined(config, target, checked, found, guessed, sorted(uncounted))
+
+
+def check(config: assemble.Config, target: Target) -> None:
+  """What main refuses on these devices, and the size of slice that it would not.
+
+  Raises:
+    UserError: main's own line, and how many devices the batch does split over.
+  """
+  try:
+    assemble.check(config, parallel.mesh(target.devices))
+  except UserError as error:
+    groups, rest = divmod(config.train.batch_size, config.model.group)
+    if rest or groups >= len(target.devices) or "train.batch_size" not in str(error):
+      raise
+    raise UserError(f"{error}, or take a slice of at most {groups} devices") from error
+
+
+def _uncounted(one: Checked) -> set[str]:
+  """What keeps a program's operations from being counted."""
+  work = one.compiled.work
+  if work is None:
+    return set()
+  told = 1 if one.program.name == programs.ADVANCE else 0  # how many attack steps
+  loops = hlo.unknown_loops(work) > told
+  return hlo.uncounted(work) | ({"loops of unknown trips"} if loops else set())
+
+
+def _largest(
+  config: assemble.Config,
+  target: Target,
+  known: Checked,
+  compiled: Callable[[Program], Checked],
+) -> Largest:
+  devices = len(target.devices)
+
+  def needed(images: int) -> int | None:
+    sized = ml_collections.ConfigDict(config.to_dict())
+    sized.train.batch_size = images * devices
+    program = programs.training(sized, parallel.mesh(target.devices))[0]
+    named = f"{programs.TRAIN} with {images} images a device"
+    return compiled(dataclasses.replace(program, name=named)).needed
+
+  return largest(
+    needed,
+    group=config.model.group,
+    hbm=target.hbm,
+    known=(config.train.batch_size // devices, known.needed),
+  )
+
+
+def forecast_of(
+  config: assemble.Config,
+  target: Target,
+  works: Mapping[str, hlo.Work | None],
+  utilisation: float,
+) -> Forecast | None:
+  """The forecast of a run from the work of its programs.
+
+  Args:
+    config: of the run.
+    target: where.
+    works: program's name -> work; None where it does not fit.
+    utilisation: the assumed part of the peak.
+
+  Returns:
+    The forecast; None without a published peak, or if a program does not fit.
+  """
+  operations = _operations(works)
+  if operations is None or target.peak is None:
+    return None
+  return forecast(
+    amount(config),
+    operations,
+    peak=target.peak,
+    utilisation=utilisation,
+    hosts=target.hosts,
+    chips=target.chips,
+  )
+
+
+def _operations(
+  works: Mapping[str, hlo.Work | None],
+) -> Operations | None:
+  """Operations by what they are for; None if a program that is needed does not fit."""
+  step, attack, reading = (
+    works.get(name) for name in (programs.TRAIN, programs.ADVANCE, programs.READ)
+  )
+  running = works.get(programs.RUNNING, step)
+  if step is None or running is None or attack is None or reading is None:
+    return None
+  loop = hlo.longest(attack)
+  return Operations(
+    step=hlo.flops(step),
+    running_step=hlo.flops(running),
+    attack_step=hlo.flops(loop.body) if loop else 0.0,
+    reading=hlo.flops(reading),
+  )
+
+
+def amount(config: assemble.Config) -> Amount:
+  """How much a configuration has to do."""
+  schedule, values = assemble.schedule(config), config.eval
+  plan = trajectory.trajectories(values.readings, values.eps, values.step_size)
+  running_from = schedule.running_from
+  return Amount(
+    batch_size=config.train.batch_size,
+    steps=schedule.steps,
+    running_steps=0 if running_from is None else schedule.steps - running_from,
+    validations=-(-schedule.steps // schedule.save_every),
+    validation_batches=-(-config.train.validation_images // values.batch_size),
+    attack_steps=config.attack.steps,
+    evaluation_batches=-(-values.images // values.batch_size),
+    branches=2 if config.model.norm == "mbn" else 1,
+    evaluation_steps=sum(one.readings[-1] for one in plan),
+    readings=1 + sum(len(one.readings) for one in plan),
+  )
+
+
+def advice(one: Checked, config: assemble.Config) -> str:
+  """What to change for a program that does not fit."""
+  flat = configs.flatten(config)
+  if one.program.name in (programs.TRAIN, programs.RUNNING):
+    ways = ["more chips or a smaller --config.train.batch_size (fewer images a device)"]
+    if flat["model.remat"] != "block":
+      ways.append("--config.model.remat=block, which computes activations again")
+    return "; ".join([*ways, "a smaller --config.model.depth"])
+  return "a smaller --config.eval.batch_size, or more chips"

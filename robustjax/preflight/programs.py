@@ -1,0 +1,132 @@
+"""The programs of a run: the very functions that main compiles, with its arguments.
+
+The arguments are shapes alone, spread over the devices as main spreads its arrays.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from robustjax import assemble
+from robustjax.evaluation import trajectory
+from robustjax.runtime import parallel
+
+TRAIN, RUNNING = "train step", "train step, running statistics"
+VALIDATION = "validation step"
+BEGIN, ADVANCE, READ = (
+  "evaluation, first iterate", "evaluation, attack steps", "evaluation, reading",
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+  """One program of a run.
+
+  Attributes:
+    name: one of the names above.
+    function: jitted, as `assemble` makes it.
+    arguments: what main calls it with, as shapes.
+    parts: what the arguments are -> bytes a device.
+    beside: bytes a device of arrays that main keeps while it runs, and that are none
+      of its arguments.
+  """
+
+  name: str
+  function: Any
+  arguments: tuple[Any, ...]
+  parts: Mapping[str, int]
+  beside: int = 0
+
+
+def training(config: assemble.Config, mesh: Any) -> list[Program]:
+  """The train steps: one, or two where the last epochs have running statistics."""
+  state = _state(config, mesh)
+  batch = _batch(config, mesh, config.train.batch_size)
+  parts = {**_parts(state), "batch": _share(batch, mesh)}
+  names = {"batch": TRAIN, "running": RUNNING}
+  return [
+    Program(names[statistics], function, (state, batch, _key()), parts)
+    for statistics, function in assemble.train_steps(config, mesh).items()
+  ]
+
+
+def validation(config: assemble.Config, mesh: Any) -> Program:
+  """The step that counts over a batch during training."""
+  state = _state(config, mesh)
+  batch = _batch(config, mesh, config.eval.batch_size, masked=True)
+  parts = {**_parts(state), "batch": _share(batch, mesh)}
+  function = assemble.eval_step(config, mesh)
+  return Program(VALIDATION, function, (state, batch, _key()), parts)
+
+
+def evaluation(config: assemble.Config, mesh: Any) -> list[Program]:
+  """The functions of the evaluation that follows training, attack steps first."""
+  steps = assemble.evaluation_steps(config, mesh)
+  state = _state(config, mesh)
+  variables = list(assemble.branches(config, state.variables).values())[-1]
+  batch = _batch(config, mesh, config.eval.batch_size, masked=True)
+  targets, adv = (
+    parallel.abstract_shards(x, mesh)
+    for x in jax.eval_shape(steps.begin, batch, _key())
+  )
+  of_network = {name: _bytes(tree) for name, tree in variables.items()}
+  network = {
+    "parameters": of_network["params"],
+    "statistics": of_network.get("batch_stats", 0),
+  }
+  parts = {**network, "batch": _share((batch, targets, adv), mesh)}
+  beside = _bytes(state) - sum(network.values())
+  (first, *_) = trajectory.trajectories(
+    config.eval.readings, config.eval.eps, config.eval.step_size
+  )
+  chunk = min(trajectory.CHUNK, first.readings[0])
+  attack = (variables, batch, adv, targets, first.step_size, chunk)
+  reading = (variables, batch, adv, targets, batch["mask"])
+  begin = {"batch": _share(batch, mesh)}
+  return [
+    Program(ADVANCE, steps.advance, attack, parts, beside),
+    Program(READ, steps.read, reading, parts, beside),
+    Program(BEGIN, steps.begin, (batch, _key()), begin, _bytes(state)),
+  ]
+
+
+def _state(config: assemble.Config, mesh: Any) -> Any:
+  return parallel.abstract_replicas(assemble.abstract_state(config), mesh)
+
+
+def _key() -> Any:
+  return jax.eval_shape(lambda: jax.random.key(0))
+
+
+def _batch(
+  config: assemble.Config, mesh: Any, size: int, masked: bool = False
+) -> dict[str, Any]:
+  """A batch as `data.pipeline` makes it."""
+  data = config.data
+  image = (size, data.image_size, data.image_size, data.channels)
+  kinds: dict[str, tuple[tuple[int, ...], Any]] = {"image": (image, jnp.uint8)}
+  kinds |= {name: ((size,), jnp.int32) for name in ("label", "index")}
+  kinds |= {"mask": ((size,), jnp.bool_)} if masked else {}
+  kinds |= {"skipped": ((size,), jnp.int32)} if data.broken_images == "skip" else {}
+  arrays = {name: jax.ShapeDtypeStruct(*kind) for name, kind in kinds.items()}
+  return parallel.abstract_shards(arrays, mesh)
+
+
+def _parts(state: Any) -> dict[str, int]:
+  return {
+    "parameters": _bytes(state.params),
+    "optimiser": _bytes(state.opt_state),
+    "statistics": _bytes(state.batch_stats),
+  }
+
+
+def _bytes(tree: Any) -> int:
+  return sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(tree))
+
+
+def _share(tree: Any, mesh: Any) -> int:
+  return _bytes(tree) // mesh.size

@@ -1,0 +1,195 @@
+"""The page's table: every setting of the paper on some slices.
+
+Settings that differ in constants alone, such as the attack's eps, are one program; so
+are those that differ in the attack's steps, which are the trips of a loop. Each program
+is compiled once, and a table that was stopped goes on from what is kept.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import ml_collections
+
+from robustjax import assemble
+from robustjax import config as configs
+from robustjax.errors import UserError
+from robustjax.preflight import compiling, examine, hlo, programs, text
+from robustjax.preflight.forecast import Forecast
+from robustjax.preflight.topology import Target, tpu
+from robustjax.report import settings
+from robustjax.runtime import log, parallel
+
+# Values that stand in a program as constants: these do for all.
+_CONSTANTS = {
+  "attack.steps": 30, "attack.step_size": 1.0, "attack.eps": 16.0,
+  "attack.clean_start": 0.2, "eval.eps": 16.0, "loss.alp_weight": 0.5,
+  "optimizer.lr_per_256": 0.1, "optimizer.warmup_from": 0.1,
+}  # fmt: skip
+# What no program depends on: the schedule's length, and where weights come from.
+_OUTSIDE = {"setting", "init.run", "train.epochs", "train.running_statistics_epochs"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+  """A setting on a slice.
+
+  Attributes:
+    refusal: why main would not run it there, else "".
+    images: a device.
+    needed: bytes a device of the train step; None if nobody says.
+    fits: whether all its programs do.
+    step_flops: operations of a device in a train step, or None.
+    forecast: None if it does not fit.
+  """
+
+  refusal: str = ""
+  images: int = 0
+  needed: int | None = None
+  fits: bool = False
+  step_flops: float | None = None
+  forecast: Forecast | None = None
+
+
+def write(
+  slices: Sequence[str], out: Path, *, utilisation: float, cache: Path | None
+) -> None:
+  """Compiles what is missing and writes the table after each setting.
+
+  Args:
+    slices: names of slices.
+    out: the file.
+    utilisation: the assumed part of the peak.
+    cache: where the compiler's answers are kept.
+
+  Raises:
+    UserError: a slice that does not exist, or no compiler.
+  """
+  targets = [tpu(name) for name in slices]
+  names = settings.names("paper")
+  rows: dict[tuple[str, str], Row] = {}
+  for target in targets:
+    known: dict[str, list[examine.Checked]] = {}
+    for name in names:
+      config = paper(name)
+      log.complain(f"{name} on {target.name}")
+      rows[name, target.name] = _row(config, target, utilisation, cache, known)
+      log.write_atomically(out, page(names, targets, rows, utilisation))
+
+
+def paper(name: str) -> ml_collections.ConfigDict:
+  """The configuration of a setting at the paper's scale, by the report's copy of it."""
+  config = configs.base(name)
+  flat = configs.flatten(config)
+  for key, value in (settings.own_values(name, "paper") or {}).items():
+    value = tuple(value) if isinstance(value, list) else value
+    if value != flat[key]:
+      configs.change(config, key, value, "the setting")
+  return config
+
+
+def one_program(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+  """The configuration with the constants that do for all settings of its program."""
+  same = ml_collections.ConfigDict(config.to_dict())
+  for key, value in _CONSTANTS.items():
+    if key != "loss.alp_weight" or config.loss.alp_weight:
+      configs.change(same, key, value, "the table")
+  return same
+
+
+def _row(
+  config: ml_collections.ConfigDict,
+  target: Target,
+  utilisation: float,
+  cache: Path | None,
+  known: dict[str, list[examine.Checked]],
+) -> Row:
+  try:
+    examine.check(config, target)
+  except UserError as error:
+    return Row(refusal=str(error))
+  checked = _checked(one_program(config), target, cache, known)
+  works = {one.program.name: _own(one, config) for one in checked}
+  step = works[programs.TRAIN]
+  return Row(
+    images=config.train.batch_size // len(target.devices),
+    needed=checked[0].needed,
+    fits=all(one.fits for one in checked),
+    step_flops=hlo.flops(step) if step else None,
+    forecast=examine.forecast_of(config, target, works, utilisation),
+  )
+
+
+def _checked(
+  config: ml_collections.ConfigDict,
+  target: Target,
+  cache: Path | None,
+  known: dict[str, list[examine.Checked]],
+) -> list[examine.Checked]:
+  flat = configs.flatten(config)
+  inside = {k: v for k, v in flat.items() if k not in _OUTSIDE}
+  running = bool(config.train.running_statistics_epochs)
+  epochs = config.train.epochs if config.optimizer.decay_every else 0
+  key = repr((sorted(inside.items()), running, epochs))
+  if key not in known:
+    mesh = parallel.mesh(target.devices)
+    evaluation = programs.evaluation(config, mesh)
+    needed = [*programs.training(config, mesh), *evaluation[:2]]
+    known[key] = [
+      examine.Checked(one, compiling.compile_program(one, target, cache), target.hbm)
+      for one in needed
+    ]
+  return known[key]
+
+
+def _own(one: examine.Checked, config: assemble.Config) -> hlo.Work | None:
+  """The work of a program with the setting's own attack steps."""
+  work = one.compiled.work
+  trains = one.program.name in (programs.TRAIN, programs.RUNNING)
+  if work is None or not trains or not config.loss.adv:
+    return work
+  loop = hlo.longest(work)
+  if loop is None or loop.trips != _CONSTANTS["attack.steps"]:
+    raise ValueError(f"the attack's loop is not to be seen in the {one.program.name}")
+  return hlo.with_trips(work, config.attack.steps)
+
+
+def page(
+  names: Sequence[str],
+  targets: Sequence[Target],
+  rows: Mapping[tuple[str, str], Row],
+  utilisation: float,
+) -> str:
+  """The table as Markdown, with what is not known yet left empty."""
+  header = ["Setting"]
+  for target in targets:
+    header += [f"{target.name}: a device", "days", "chip-hours"]
+  lines = [header, ["---"] + ["---:"] * (len(header) - 1)]
+  for name in names:
+    cells = [f"`{name}`"]
+    for target in targets:
+      cells += _cells(rows.get((name, target.name)), target)
+    lines.append(cells)
+  slices = "; ".join(
+    f"{t.name}: {t.chips} chips, {len(t.devices)} devices of {text.gib(t.hbm)}"
+    for t in targets
+  )
+  return (
+    "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    + f"\n{slices}. Compiled with {targets[0].compiler}: images and memory a device are"
+    " the compiler's, and what does not fit is bold. Days and chip-hours of training"
+    " with its validations and of the evaluation are forecasts, from counted operations"
+    f" at {utilisation:.0%} of the published peak; nothing was measured on a TPU. Where"
+    " there is no number, the batch does not split over the devices in groups.\n"
+  )
+
+
+def _cells(row: Row | None, target: Target) -> list[str]:
+  if row is None:
+    return ["", "", ""]
+  if row.refusal:
+    return ["does not split", "", ""]
+  size = f"{row.images} images, {text.gib(row.needed)}"
+  if row.forecast is None or not row.fits:
+    return [f"**{size} of {text.gib(target.hbm)}**", "", ""]
+  return [size, f"{row.forecast.days:.1f}", f"{row.forecast.chip_hours or 0:,.0f}"]

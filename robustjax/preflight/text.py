@@ -1,0 +1,263 @@
+"""A preflight as lines for a person, and as values for a program."""
+
+import dataclasses
+from typing import Any
+
+from robustjax import config as configs
+from robustjax.preflight import hlo
+from robustjax.preflight.chips import GIB
+from robustjax.preflight.examine import Checked, Examined, advice
+from robustjax.preflight.forecast import DAY
+from robustjax.report import table
+
+
+def lines(found: Examined) -> str:
+  """What a preflight found, for a terminal."""
+  return "\n\n".join(
+    part
+    for part in (
+      _head(found),
+      _programs(found),
+      _refusals(found),
+      _memory(found),
+      _traffic(found),
+      _largest(found),
+      _forecast(found),
+      _verdict(found),
+    )
+    if part
+  )
+
+
+def values(found: Examined) -> dict[str, Any]:
+  """The same as a tree that JSON can hold; sizes are bytes, operations are counted."""
+  target, config = found.target, found.config
+  guessed = found.forecast
+  return {
+    "setting": config.setting,
+    "scale": config.scale,
+    "overrides": {k: _plain(v) for k, v in configs.overrides(config).items()},
+    "target": {
+      "name": target.name,
+      "devices": len(target.devices),
+      "chips": target.chips,
+      "hosts": target.hosts,
+      "hbm": target.hbm,
+      "peak": target.peak,
+      "compiler": target.compiler,
+    },
+    "batch_size": config.train.batch_size,
+    "images_per_device": found.images,
+    "fits": found.fits,
+    "programs": [_program(one, found) for one in found.checked],
+    "largest": dataclasses.asdict(found.largest) if found.largest else None,
+    "uncounted": found.uncounted,
+    "forecast": dataclasses.asdict(guessed) | {"days": guessed.days}
+    if guessed
+    else None,
+  }
+
+
+def gib(bytes_: int | None) -> str:
+  """Such as "1.25 GiB"; small sizes in MiB."""
+  if bytes_ is None:
+    return "unknown"
+  small = abs(bytes_) < GIB / 10
+  return f"{bytes_ / 2**20:.2f} MiB" if small else f"{bytes_ / GIB:.2f} GiB"
+
+
+def duration(days: float) -> str:
+  """Such as "4.2 days", "3.1 h" or "0.31 s"."""
+  for size, unit in ((1.0, "days"), (1 / 24, "h"), (1 / 1440, "min")):
+    if days >= size:
+      return f"{days / size:.1f} {unit}"
+  return f"{days * DAY:.3g} s"
+
+
+def operations(flops: float) -> str:
+  """Such as "1.45 TFLOP"."""
+  for size, unit in ((1e15, "PFLOP"), (1e12, "TFLOP"), (1e9, "GFLOP")):
+    if flops >= size:
+      return f"{flops / size:.3g} {unit}"
+  return f"{flops / 1e6:.3g} MFLOP"
+
+
+def _plain(value: Any) -> Any:
+  return list(value) if isinstance(value, tuple) else value
+
+
+def _program(one: Checked, found: Examined) -> dict[str, Any]:
+  compiled = one.compiled
+  memory, work = compiled.memory, compiled.work
+  return {
+    "name": one.program.name,
+    "fits": one.fits,
+    "needed": one.needed,
+    "exceeds": one.exceeds,
+    "refusal": compiled.refusal,
+    "arguments": dict(one.program.parts),
+    "memory": dataclasses.asdict(memory) if memory else None,
+    "beside": one.program.beside,
+    "flops": hlo.flops(work) if work else None,
+    "loops": _loops(work) if work else None,
+    "collectives": {
+      kind: dataclasses.asdict(traffic)
+      for kind, traffic in hlo.collectives(work).items()
+    }
+    if work
+    else None,
+    "compile_seconds": compiled.seconds,
+    "kept": compiled.kept,
+    "advice": "" if one.fits else advice(one, found.config),
+  }
+
+
+def _loops(work: hlo.Work) -> list[dict[str, Any]]:
+  return [{"trips": one.trips, "flops": hlo.flops(one.body)} for one in work.loops]
+
+
+def _head(found: Examined) -> str:
+  config, target = found.config, found.target
+  chips = f"{target.chips} chips, " if target.chips else ""
+  changed = ", ".join(f"{k}={v}" for k, v in configs.overrides(config).items())
+  return (
+    f"{config.setting} at {config.scale} scale{f' with {changed}' if changed else ''}\n"
+    f"{target.name}: {chips}{len(target.devices)} devices, {target.hosts} hosts,"
+    f" {gib(target.hbm)} a device; {target.compiler}\n"
+    f"batches of {config.train.batch_size} images, {found.images} a device"
+  )
+
+
+def _programs(found: Examined) -> str:
+  header = ("program", "fits", "bytes a device", "operations a device", "compiled in")
+  rows = [
+    (
+      one.program.name,
+      "yes" if one.fits else "NO",
+      gib(one.needed),
+      _work(one.compiled.work),
+      f"{one.compiled.seconds:.0f} s" + (" (kept)" if one.compiled.kept else ""),
+    )
+    for one in found.checked
+  ]
+  return table.align([header, *rows], right=range(2, len(header)))
+
+
+def _work(work: hlo.Work | None) -> str:
+  if work is None:
+    return ""
+  unknown = any(loop.trips is None for loop in work.loops)
+  return operations(hlo.flops(work)) + (" an attack step" if unknown else "")
+
+
+def _refusals(found: Examined) -> str:
+  told = []
+  for one in found.checked:
+    if not one.fits:
+      by = f" by {gib(one.exceeds)}" if one.exceeds else ""
+      told.append(
+        f"The {one.program.name} does not fit{by}."
+        f" Change: {advice(one, found.config)}."
+        + (f"\nThe compiler: {one.compiled.refusal}" if one.compiled.refusal else "")
+      )
+  return "\n".join(told)
+
+
+def _memory(found: Examined) -> str:
+  one = found.checked[0]
+  memory = one.compiled.memory
+  if memory is None:
+    return ""
+  parts = dict(one.program.parts)
+  padding = memory.arguments - sum(parts.values())
+  rows = [
+    *parts.items(),
+    ("padding of their layout", padding),
+    ("results", memory.outputs),
+    ("temporaries: activations, workspace", memory.temporaries),
+    ("code", memory.code),
+    ("all", memory.total),
+    ("of", one.hbm),
+  ]
+  body = table.align(
+    [(f"{one.program.name}, a device", ""), *((k, gib(v)) for k, v in rows)], right=(1,)
+  )
+  return body
+
+
+def _traffic(found: Examined) -> str:
+  work = found.checked[0].compiled.work
+  if work is None:
+    return ""
+  rows = [
+    (kind, str(traffic.count), gib(traffic.bytes))
+    for kind, traffic in sorted(hlo.collectives(work).items())
+  ]
+  header = ("collectives a train step", "count", "bytes a device")
+  return table.align([header, *rows], right=(1, 2)) if rows else "no collectives"
+
+
+def _largest(found: Examined) -> str:
+  answer = found.largest
+  if answer is None:
+    return ""
+  sizes = ", ".join(f"{n}: {gib(b)}" for n, b in sorted(answer.tried.items()))
+  if not answer.images:
+    return f"No batch fits, not even one group a device (compiled: {sizes})."
+  devices, group = len(found.target.devices), found.config.model.group
+  more = (
+    "compiled too, and does not fit"
+    if answer.next_refused
+    else ("would not fit by the line through the sizes that were compiled")
+  )
+  return (
+    f"The largest batch that fits has {answer.images} images a device,"
+    f" {answer.images * devices} in all, and was compiled; {answer.images + group} a"
+    f" device {'was ' if answer.next_refused else ''}{more} ({sizes})."
+  )
+
+
+def _forecast(found: Examined) -> str:
+  guessed, target = found.forecast, found.target
+  if guessed is None:
+    return f"No forecast: {_why_not(found)}."
+  epochs = found.config.train.epochs
+  rows = [
+    ("a train step", duration(guessed.step_seconds / DAY)),
+    ("training images", f"{guessed.images_per_second:,.0f} a second"),
+    ("each host reads", f"{guessed.host_images_per_second:,.0f} images a second"),
+    (f"training, {epochs:g} epochs", duration(guessed.training_days)),
+    ("validations among it", duration(guessed.validation_days)),
+    ("evaluation after it", duration(guessed.evaluation_days)),
+    ("all of it", duration(guessed.days)),
+  ]
+  if guessed.chip_hours is not None:
+    rows.append(
+      (
+        "chip-hours",
+        f"{guessed.chip_hours:,.3g}"
+        if guessed.chip_hours < 100
+        else f"{guessed.chip_hours:,.0f}",
+      )
+    )
+  peak = (target.peak or 0.0) / 1e12
+  note = (
+    f"A forecast from counted operations, if every device reaches"
+    f" {guessed.utilisation:.0%} of its {peak:g} TFLOP/s (--utilisation): nothing here"
+    " was measured, and waiting for images or other devices is not in it."
+  )
+  body = table.align([("forecast", ""), *rows], right=(1,))
+  return f"{body}\n{note}"
+
+
+def _why_not(found: Examined) -> str:
+  if found.uncounted:
+    return f"operations inside {', '.join(found.uncounted)} are not known"
+  if not found.target.peak:
+    return f"there is no published peak of {found.target.name}"
+  return "a program that it needs does not fit"
+
+
+def _verdict(found: Examined) -> str:
+  target = found.target.name
+  return f"It fits on {target}." if found.fits else f"It does not fit on {target}."

@@ -1,0 +1,123 @@
+"""What the compiler says of a program, kept and read back."""
+
+import jax
+import pytest
+from test_preflight_programs import small
+
+from robustjax.preflight import compiling, hlo, programs, topology
+from robustjax.runtime import parallel
+
+G = 2**30
+
+
+@pytest.fixture(scope="module")
+def target():
+  return topology.cpu()
+
+
+@pytest.fixture(scope="module")
+def reading(target):
+  return programs.evaluation(small(), parallel.mesh(target.devices))[1]
+
+
+def test_memory_is_the_compilers_own_and_aliased_arguments_count_once(target):
+  (step, _) = programs.training(small(), parallel.mesh(target.devices))
+  made = compiling.compile_program(step, target)
+  compiled = step.function.lower(*step.arguments).compile()
+  stats = compiled.memory_analysis()
+  assert stats.alias_size_in_bytes > 0  # the state is donated
+  assert made.memory.total == (
+    stats.argument_size_in_bytes
+    + stats.output_size_in_bytes
+    - stats.alias_size_in_bytes
+    + stats.temp_size_in_bytes
+    + stats.generated_code_size_in_bytes
+  )
+  assert made.memory.arguments >= sum(step.parts.values())
+  assert made.work == hlo.read(compiled.as_text())
+
+
+def test_the_gradients_cross_the_devices_once(target):
+  (step, _) = programs.training(small(), parallel.mesh(target.devices))
+  made = compiling.compile_program(step, target)
+  parameters, statistics = step.parts["parameters"], step.parts["statistics"]
+  bytes_ = hlo.collectives(made.work)["all-reduce"].bytes
+  assert parameters + statistics <= bytes_ < parameters + statistics + 100
+  assert hlo.longest(made.work).trips == 7  # the attack's loop
+  assert not hlo.unknown_loops(made.work)
+
+
+def test_a_result_is_kept(target, reading, tmp_path):
+  first = compiling.compile_program(reading, target, tmp_path)
+  again = compiling.compile_program(reading, target, tmp_path)
+  assert (first.kept, again.kept) == (False, True)
+  assert (first.memory, first.work, first.seconds) == (
+    again.memory, again.work, again.seconds,
+  )  # fmt: skip
+  assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_another_program_or_another_compiler_is_not_the_kept_one(
+  target, reading, tmp_path, monkeypatch
+):
+  compiling.compile_program(reading, target, tmp_path)
+  wider = small(**{"model.width": 8})
+  other = programs.evaluation(wider, parallel.mesh(target.devices))[1]
+  assert not compiling.compile_program(other, target, tmp_path).kept
+  monkeypatch.setenv("LIBTPU_INIT_ARGS", "--xla_something=1")
+  assert not compiling.compile_program(reading, target, tmp_path).kept
+
+
+class Refused:
+  """A function whose compiler refuses."""
+
+  def __init__(self, words):
+    self._words = words
+
+  def lower(self, *_):
+    return self
+
+  def as_text(self):
+    return self._words
+
+  def compile(self):
+    raise jax.errors.JaxRuntimeError(self._words)
+
+
+TOTAL = (
+  "RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required for HLO"
+  " temporaries (16.05G) exceeds available HBM (15.75G)."
+)
+USED = (
+  "RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 17.50G of 15.75G"
+  " hbm. Exceeded hbm capacity by 1.75G.\n\nTotal hbm usage >= 17.75G:"
+)
+
+
+@pytest.mark.parametrize(("words", "needed"), [(TOTAL, 16.05 * G), (USED, 17.5 * G)])
+def test_a_refusal_for_memory_is_an_answer(target, tmp_path, words, needed):
+  program = programs.Program("train step", Refused(words), (), {})
+  made = compiling.compile_program(program, target, tmp_path)
+  assert made.memory is None and made.work is None
+  assert made.needed == int(needed) and "\n" not in made.refusal
+  again = compiling.compile_program(program, target, tmp_path)
+  assert again.kept and again.needed == made.needed
+
+
+def test_a_refusal_may_say_no_number(target):
+  program = programs.Program("x", Refused("RESOURCE_EXHAUSTED: too much"), (), {})
+  assert compiling.compile_program(program, target).needed is None
+
+
+def test_other_errors_of_the_compiler_are_no_answers(target, tmp_path):
+  program = programs.Program("x", Refused("INTERNAL: a bug"), (), {})
+  with pytest.raises(jax.errors.JaxRuntimeError, match="a bug"):
+    compiling.compile_program(program, target, tmp_path)
+  assert not list(tmp_path.iterdir())
+
+
+def test_progress_goes_to_stderr(target, reading, capsys):
+  compiling.compile_program(reading, target)
+  shown = capsys.readouterr()
+  assert not shown.out
+  assert shown.err.startswith("compiling the evaluation, reading for cpu: ")

@@ -1,0 +1,115 @@
+"""The command as a person gives it, for this machine's CPU, and its mistakes."""
+
+import dataclasses
+import json
+import sys
+
+import pytest
+
+from robustjax.preflight import __main__ as command
+from robustjax.preflight import chips, topology
+
+NET = (
+  "--config=experiments/mbn_alp.py:mini", "--config.model.stages=(1,)",
+  "--config.model.width=4", "--config.train.batch_size=256",
+)  # fmt: skip
+
+
+def say(monkeypatch, capsys, *words):
+  monkeypatch.setattr(sys, "argv", ["preflight", "--cache=", *words])
+  monkeypatch.setattr(command.signal, "signal", lambda *_: None)
+  status = command.main()
+  shown = capsys.readouterr()
+  return status, shown.out, shown.err
+
+
+def in_name_a_tpu(monkeypatch, hbm):
+  """Makes --device=cpu a target with a peak, chips and so much memory a device."""
+  here = topology.cpu()
+  made = dataclasses.replace(here, hbm=hbm, peak=1e12, chips=4, hosts=2)
+  monkeypatch.setattr(topology, "cpu", lambda: made)
+
+
+def test_what_fits_is_told_with_its_parts(monkeypatch, capsys):
+  words = (*NET, "--device=cpu", "--no-largest")
+  status, out, _ = say(monkeypatch, capsys, *words)
+  assert status == command.FITS
+  assert "It fits on cpu." in out and "8 devices" in out and "32 a device" in out
+  for part in ("parameters", "optimiser", "temporaries", "all-reduce", "compiled in"):
+    assert part in out
+  assert "No forecast: there is no published peak of cpu." in out
+
+
+@pytest.mark.slow
+def test_json_alone_is_on_stdout_and_says_the_same(monkeypatch, capsys):
+  in_name_a_tpu(monkeypatch, chips.GIB)
+  words = (*NET, "--device=cpu", "--json", "--utilisation=0.5")
+  status, out, err = say(monkeypatch, capsys, *words)
+  assert status == command.FITS and "compiling the train step" in err
+  found = json.loads(out)
+  step, *others = found["programs"]
+  assert found["fits"] and step["fits"] and step["exceeds"] == 0 and len(others) == 4
+  memory = step["memory"]
+  assert step["needed"] == sum(memory.values()) and memory["temporaries"] > 0
+  assert found["images_per_device"] == 32 and found["batch_size"] == 256
+  guessed = found["forecast"]
+  assert guessed["step_seconds"] == pytest.approx(step["flops"] / 5e11)
+  assert guessed["images_per_second"] == pytest.approx(256 / guessed["step_seconds"])
+  assert guessed["chip_hours"] == pytest.approx(guessed["days"] * 24 * 4)
+  tried = found["largest"]["tried"]
+  assert found["largest"]["images"] > 32 and "64" in tried and "32" in tried
+  assert tried[str(found["largest"]["images"])] <= chips.GIB
+
+
+def test_what_does_not_fit_says_by_how_much_and_what_to_change(monkeypatch, capsys):
+  in_name_a_tpu(monkeypatch, chips.GIB // 4000)
+  status, out, _ = say(monkeypatch, capsys, *NET, "--device=cpu")
+  assert status == command.DOES_NOT_FIT
+  assert "The train step does not fit by " in out and "MiB" in out
+  for way in ("--config.train.batch_size", "--config.model.remat=block", "depth"):
+    assert way in out
+  assert "No batch fits, not even one group a device" in out
+  assert "It does not fit on cpu." in out
+
+
+def test_a_forecast_says_that_it_is_one(monkeypatch, capsys):
+  in_name_a_tpu(monkeypatch, chips.GIB)
+  words = (*NET, "--device=cpu", "--no-largest")
+  _, out, _ = say(monkeypatch, capsys, *words)
+  table = out[out.index("forecast\n") :]
+  for part in ("a train step", "all of it", "each host reads", "chip-hours", "40%"):
+    assert part in table
+  assert "nothing here was measured" in " ".join(table.split())
+
+
+@pytest.mark.parametrize(
+  ("words", "told"),
+  [
+    ((*NET, "--topology=v9-8"), "there is no TPU slice 'v9-8'"),
+    ((*NET,), "--topology --device is required"),
+    ((*NET, "--device=cpu", "--topology=v5e-8"), "not allowed with"),
+    ((*NET, "--device=h100"), "--device=h100 compiles on a machine"),
+    (("--device=cpu",), "no configuration is given"),
+    ((*NET, "--device=cpu", "--workdir=x"), "'--workdir=x' is not a flag"),
+    ((*NET, "--device=cpu", "--config.model.dept=1"), "mean --config.model.depth?"),
+    ((*NET, "--device=cpu", "--utilisation=0"), "0 is not above 0"),
+    ((*NET, "--device=cpu", "--utilisation=much"), "--utilisation"),
+    ((*NET, "--device=cpu", "--config.train.batch_size=100"), "so set it to 256"),
+    ((*NET, "--device=cpu", "--config.eval.batch_size=100"), "config.eval.batch_size"),
+    (("--all", "--device=cpu"), "--all needs --topology"),
+    (("--all", "--topology=v5e-8", "--out=x", "--config=y"), "takes no '--config=y'"),
+    ((*NET, "--topology=v5e-8", "--topology=v5e-4"), "are for --all"),
+  ],
+)
+def test_mistakes_are_one_line(monkeypatch, capsys, words, told):
+  status, out, err = say(monkeypatch, capsys, *words)
+  (line,) = err.splitlines()
+  assert status == command.MISTAKE and not out
+  assert line.startswith("error: ") and told in line
+
+
+def test_too_many_devices_for_the_batch_names_how_many_would_do(monkeypatch, capsys):
+  words = (*NET, "--device=cpu", "--config.train.batch_size=128")
+  status, _, err = say(monkeypatch, capsys, *words)
+  assert status == command.MISTAKE
+  assert err.rstrip().endswith("or take a slice of at most 4 devices")

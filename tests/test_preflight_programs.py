@@ -1,0 +1,97 @@
+"""What a preflight compiles is what main runs: the same text, letter by letter."""
+
+import jax
+import numpy as np
+import pytest
+
+from robustjax import assemble, config
+from robustjax.evaluation import trajectory
+from robustjax.preflight import programs
+from robustjax.runtime import parallel
+
+
+def small(**changes):
+  """MBN at mini scale with the last epochs on running statistics, and a tiny net."""
+  made = config.base("mbn_alp", "mini,star")
+  values = {
+    "model.norm": "mbn", "loss.clean_ratio": 1.0, "loss.alp_weight": 0.5,
+    "model.stages": (1,), "model.width": 4, "train.batch_size": 256, **changes,
+  }  # fmt: skip
+  for name, value in values.items():
+    config.change(made, name, value, "test")
+  return made
+
+
+@pytest.fixture(scope="module", params=["stop", "skip"])
+def run(request):
+  """What main has in its hands: the configuration, state, batches and key."""
+  made = small(**{"data.broken_images": request.param})
+  mesh = parallel.mesh()
+  data = assemble.open_data(made)
+  state = parallel.replicate(assemble.initial_state(made, jax.random.key(0)), mesh)
+  key = jax.random.fold_in(jax.random.key(0), 1)
+  train = next(assemble.train_batches(made, data.train, mesh, 0))
+  test = next(assemble.test_batches(made, data.test, mesh, 0, 1000))
+  return made, mesh, state, train, test, key
+
+
+def same(program, function, *arguments):
+  real = function.lower(*arguments)
+  assert program.function.lower(*program.arguments).as_text() == real.as_text()
+
+
+def a_device(tree):
+  shards = (leaf.addressable_shards[0].data for leaf in jax.tree.leaves(tree))
+  return sum(np.asarray(shard).nbytes for shard in shards)
+
+
+def test_the_train_steps_are_mains(run):
+  made, mesh, state, train, _, key = run
+  steps = assemble.train_steps(made, mesh)
+  plain, running = programs.training(made, mesh)
+  assert (plain.name, running.name) == (programs.TRAIN, programs.RUNNING)
+  same(plain, steps["batch"], state, train, key)
+  same(running, steps["running"], state, train, key)
+
+
+def test_the_validation_step_is_mains(run):
+  made, mesh, state, _, test, key = run
+  program = programs.validation(made, mesh)
+  same(program, assemble.eval_step(made, mesh), state, test, key)
+
+
+def test_the_evaluations_functions_are_mains(run):
+  made, mesh, state, _, test, key = run
+  steps = assemble.evaluation_steps(made, mesh)
+  variables = assemble.branches(made, state.variables)["adv"]
+  values = made.eval
+  plan = trajectory.trajectories(values.readings, values.eps, values.step_size)
+  targets, adv = steps.begin(test, key)
+  advance, read, begin = programs.evaluation(made, mesh)
+  size, chunk = plan[0].step_size, min(trajectory.CHUNK, plan[0].readings[0])
+  same(advance, steps.advance, variables, test, adv, targets, size, chunk)
+  same(read, steps.read, variables, test, adv, targets, test["mask"])
+  same(begin, steps.begin, test, key)
+
+
+def test_bytes_of_the_parts_are_those_of_the_arrays(run):
+  made, mesh, state, train, test, key = run
+  (plain, _) = programs.training(made, mesh)
+  assert plain.parts == {
+    "parameters": a_device(state.params),
+    "optimiser": a_device(state.opt_state),
+    "statistics": a_device(state.batch_stats),
+    "batch": a_device(train),
+  }
+  advance = programs.evaluation(made, mesh)[0]
+  targets, adv = assemble.evaluation_steps(made, mesh).begin(test, key)
+  variables = assemble.branches(made, state.variables)["adv"]
+  assert advance.parts["batch"] == a_device((test, targets, adv))
+  assert advance.parts["parameters"] == a_device(variables["params"])
+  assert advance.beside == a_device(state) - a_device(variables)
+
+
+def test_without_running_statistics_there_is_one_train_step():
+  made = small(**{"train.running_statistics_epochs": 0.0})
+  (only,) = programs.training(made, parallel.mesh())
+  assert only.name == programs.TRAIN

@@ -1,0 +1,109 @@
+"""The TPU compiler itself, without a TPU: `pip install 'robustjax[tpu]'`."""
+
+import functools
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+from test_preflight_programs import small
+
+from robustjax.preflight import chips, compiling, hlo, programs, table, topology
+from robustjax.runtime import parallel
+
+pytest.importorskip("libtpu", reason="libtpu is not installed")
+pytestmark = pytest.mark.slow
+
+NET = {"data.image_size": 8, "data.channels": 3}
+KINDS = {"v3": "2x2", "v4": "2x2x1", "v5e": "2x4", "v5p": "2x2x1", "v6e": "2x4"}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_jax_cache():
+  """A preflight turns JAX's cache off for its process; here others go on with it."""
+  yield
+  jax.config.update("jax_enable_compilation_cache", True)
+  compilation_cache.reset_cache()
+
+
+@functools.cache
+def slice_of(kind):
+  found = topology.tpu(f"{kind}:{KINDS[kind]}")
+  compilation_cache.reset_cache()  # or what earlier tests settled would hold
+  return found
+
+
+def train_step(config, target):
+  return programs.training(config, parallel.mesh(target.devices))[0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_memory_of_a_device_is_what_the_compiler_has(kind):
+  target = slice_of(kind)
+  assert len(target.devices) == target.chips * chips.CHIPS[kind].devices
+  assert target.hosts == 1
+  mesh = parallel.mesh(target.devices)
+  huge = parallel.pmap(lambda *xs: [jnp.sin(x) @ x for x in xs], mesh, (None,) * 200)
+  one = parallel.abstract_replicas(
+    jax.ShapeDtypeStruct((16384,) * 2, jnp.float32), mesh
+  )
+  program = programs.Program("huge", huge, (one,) * 200, {})
+  made = compiling.compile_program(program, target)
+  assert made.memory is None and made.needed >= 200 * 2**30
+  assert f"available HBM ({target.hbm / chips.GIB:.2f}G)" in made.refusal
+
+
+def test_memory_and_work_of_the_train_step():
+  target = slice_of("v5e")
+  step = train_step(small(**NET), target)
+  made = compiling.compile_program(step, target)
+  stats = step.function.lower(*step.arguments).compile().memory_analysis()
+  memory = made.memory
+  assert memory.temporaries == stats.temp_size_in_bytes
+  assert memory.code == stats.generated_code_size_in_bytes > 0
+  # What is live at most, which is packed into those temporaries.
+  assert memory.total >= stats.peak_memory_in_bytes > memory.arguments
+  assert made.memory.arguments >= sum(step.parts.values())
+  assert hlo.longest(made.work).trips == 7 and not hlo.unknown_loops(made.work)
+  bytes_ = hlo.collectives(made.work)["all-reduce"].bytes
+  assert bytes_ >= step.parts["parameters"] + step.parts["statistics"]
+
+
+def test_fewer_attack_steps_are_fewer_trips_and_nothing_else():
+  """What the table derives without compiling it."""
+  target = slice_of("v5e")
+  seven = small(**NET)
+  five = small(**{**NET, "attack.steps": 5, "attack.step_size": 4.0, "attack.eps": 8.0})
+  one, other = (
+    compiling.compile_program(train_step(config, target), target)
+    for config in (seven, five)
+  )
+  assert hlo.with_trips(one.work, 5) == other.work
+  near = pytest.approx(other.memory.temporaries, rel=0.02)
+  assert one.memory.temporaries == near
+  assert one.memory.arguments == other.memory.arguments
+  assert table.one_program(seven).attack.steps == table.one_program(five).attack.steps
+
+
+def test_the_command(tmp_path):
+  words = (
+    "--topology=v5e-8", "--json", "--no-largest", f"--cache={tmp_path}",
+    "--config=experiments/adv.py:mini", "--config.model.stages=(1,)",
+    "--config.model.width=4", "--config.train.batch_size=256",
+  )  # fmt: skip
+  for kept in (False, True):
+    done = subprocess.run(
+      [sys.executable, "-m", "robustjax.preflight", *words],
+      cwd=Path(__file__).parents[1], text=True, capture_output=True, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["fits"] and found["forecast"]["chip_hours"] > 0
+    assert found["target"]["hbm"] == chips.CHIPS["v5e"].hbm
+    assert all(one["kept"] == kept for one in found["programs"])
+    lines = done.stderr.splitlines()
+    assert lines and all(line.startswith("compiling the ") for line in lines)
