@@ -80,7 +80,8 @@ def claim(workdir: Path, config: ml_collections.ConfigDict) -> TextIO:
     The open lock file: the folder is locked until it is closed or the process ends.
 
   Raises:
-    UserError: the folder cannot be written, or another process is at work in it.
+    UserError: the folder cannot be written or locked, or another process is at work
+      in it.
   """
   try:
     workdir.mkdir(parents=True, exist_ok=True)
@@ -96,6 +97,12 @@ def claim(workdir: Path, config: ml_collections.ConfigDict) -> TextIO:
     raise UserError(
       f"another process is at work in {workdir}: wait for it, or give this run a"
       " --workdir of its own"
+    ) from error
+  except OSError as error:
+    lock.close()
+    raise UserError(
+      f"{workdir} cannot be locked ({error.strerror}): name a --workdir on a file"
+      " system that locks"
     ) from error
   lock.truncate(0)
   lock.write(f"{socket.gethostname()} process {os.getpid()} {time.time_ns()}\n")

@@ -1,8 +1,10 @@
 """The official archives: complete ones are counted, all else is one clear line."""
 
 import dataclasses
+import errno
 import gzip
 import io
+import pathlib
 import tarfile
 
 import imagenet_tars as tars
@@ -43,6 +45,7 @@ def test_counts_what_is_there(tmp_path):
   assert (validation.classes, validation.images) == (5, 5)
   assert train.size == (tmp_path / tars.TRAIN).stat().st_size
   assert not train.official and not validation.official
+  assert train.counted and validation.counted
 
 
 def test_validation_classes_are_those_of_the_labels(folder):
@@ -60,6 +63,14 @@ def test_missing_archive_is_named_with_the_place(folder, missing):
 
 def test_missing_folder(tmp_path):
   refused(tmp_path / "no", f"lacks {tars.TRAIN} and {tars.VALIDATION}")
+
+
+def test_folder_that_cannot_be_read(folder, monkeypatch):
+  def denied(path, **_):
+    raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+  monkeypatch.setattr(pathlib.Path, "is_file", denied)
+  refused(folder, f"{folder / tars.TRAIN} cannot be read .Permission denied.")
 
 
 @pytest.mark.parametrize("name", [tars.TRAIN, tars.VALIDATION])
@@ -166,6 +177,19 @@ def test_names_that_would_shift_the_labels(folder, change):
   refused(folder, "where ILSVRC2012_val_0000000. is expected|", tars.VALIDATION)
 
 
+def test_more_validation_images_than_labels(folder, monkeypatch):
+  lists = archives._list
+
+  def shorter(name):
+    return lists(name)[:5] if name == "validation_labels.txt" else lists(name)
+
+  monkeypatch.setattr(archives, "_list", shorter)
+  refused(folder, "holds 6 images where 5 have labels", tars.VALIDATION)
+  members = tars.validation_members(validation=5)  # as many as labels are enough
+  (folder / tars.VALIDATION).write_bytes(tars.tar(members))
+  assert archives.check(folder)[1].images == 5
+
+
 @pytest.mark.parametrize("name", [tars.TRAIN, tars.VALIDATION])
 def test_no_cut_goes_unnoticed(folder, name):
   whole = (folder / name).read_bytes()
@@ -227,6 +251,8 @@ def test_official_size_needs_no_look_at_the_images(folder, monkeypatch):
   train, validation = archives.check(folder)
   assert train.official and validation.official
   assert (train.classes, train.images) == (3, 6)
+  # The number is the official one; that of the validation images is their own.
+  assert (train.counted, validation.counted) == (False, True)
 
 
 def test_official_size_with_a_class_cut_short(folder, monkeypatch):

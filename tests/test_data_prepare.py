@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import dataclasses
+import errno
 import io
 import json
 import os
@@ -357,6 +358,42 @@ def test_data_dir_that_cannot_be_written_to(folder, tmp_path, capsys):
   assert "cannot be written to" in mistake(capsys, folder, tmp_path / "file")
 
 
+@pytest.mark.parametrize("name", ["5.1.0", "dataset_info.json"])
+def test_data_set_that_cannot_be_read(
+  folder, prepared, tmp_path, capsys, monkeypatch, name
+):
+  exists = pathlib.Path.exists
+
+  def denied(path, **options):
+    if path.name == name:
+      raise PermissionError(errno.EACCES, "Permission denied", str(path))
+    return exists(path, **options)
+
+  monkeypatch.setattr(pathlib.Path, "exists", denied)
+  said = mistake(capsys, folder, prepared[0])
+  assert f"{name} cannot be read (Permission denied)" in said
+
+
+def test_file_system_that_does_not_lock(folder, tmp_path, capsys, monkeypatch):
+  def flock(*_):
+    raise OSError(errno.ENOTSUP, "Operation not supported")
+
+  monkeypatch.setattr(prepare.fcntl, "flock", flock)
+  said = mistake(capsys, folder, tmp_path)
+  assert "cannot be locked (Operation not supported)" in said
+  assert "file system that locks" in said
+
+
+def test_number_that_was_not_counted_is_not_said_to_be(folder, capsys):
+  train, validation = archives.check(folder)
+  size = archives.OFFICIAL[tars.TRAIN].size
+  train = dataclasses.replace(train, size=size, counted=False)
+  prepare._say_what_is_found((train, validation))
+  first, second = capsys.readouterr().out.splitlines()
+  assert first.endswith("(the official size; its images are counted as they are read)")
+  assert "counted" not in second
+
+
 def test_open_files(folder, tmp_path, capsys, monkeypatch):
   limits = prepare.resource
   monkeypatch.setattr(imagenet2012, "SORTED_IN_MEMORY", 0)
@@ -379,6 +416,10 @@ def test_open_files(folder, tmp_path, capsys, monkeypatch):
     ([], "required: name"),
     (["imagenet2012", "--archive"], "--archive"),
     (["imagenet2012", "--archives=no", "--data_dir=no"], "no lacks ILSVRC2012_img"),
+    (arguments("no", "gs://b/x"), "--data_dir=gs://b/x is no folder on a disk: prep"),
+    (arguments("gs://b/x", "no"), "--archives=gs://b/x is no folder on a disk: copy"),
+    (arguments("no", "~nosuchuser/x"), "--data_dir=~nosuchuser/x names a home folder"),
+    (arguments("~nosuchuser/x", "no"), "--archives=~nosuchuser/x names a home folder"),
   ],
 )
 def test_mistakes_on_the_command_line(given, says, capsys, tmp_path, monkeypatch):
@@ -414,7 +455,8 @@ def test_archive_that_changes_meanwhile(tmp_path):
 def test_odd_image_that_cannot_be_converted(tmp_path):
   cut = {tars.CMYK_NAME: b"no image"}
   tars.make(tmp_path / "tars", images=cut)
-  with pytest.raises(UserError, match=f"{tars.CMYK_NAME} in .* cannot be decoded"):
+  says = f"{tars.CMYK_NAME} in .* cannot be decoded .it is neither a JPEG nor a PNG.:"
+  with pytest.raises(UserError, match=says):
     write(archives.check(tmp_path / "tars"), tmp_path)
 
 

@@ -292,3 +292,63 @@ def test_the_first_difference_from_imagenet_is_named():
     "there are 999 classes, not 1000"
   )
   assert sources.first_difference(swapped, "0" * 16) == ""
+
+
+def test_an_empty_slice_is_refused(data_dir):
+  with pytest.raises(UserError, match="'train\\[2:2\\]' .* is empty"):
+    sources.open_source("imagenet_like", split="train[2:2]", data_dir=data_dir)
+
+
+def test_an_empty_version_is_the_newest(data_dir):
+  named = sources.open_source(
+    "imagenet_like", split="train", data_dir=data_dir, version=""
+  )
+  assert len(named) == 7
+
+
+@pytest.mark.parametrize("name", ["~nobody-of-this-name/x"])
+def test_a_home_that_nobody_has_is_one_line(name):
+  with pytest.raises(UserError, match="nobody-of-this-name"):
+    sources.open_source(name, split="train", version="")
+  with pytest.raises(UserError, match="nobody-of-this-name"):
+    sources.open_source("imagenet_like", split="train", data_dir=name)
+
+
+def test_class_names_need_not_be_utf_8():
+  assert sources.class_digest(["a", "b\udcff"]) != sources.class_digest(["a", "b"])
+
+
+class Reader:
+  """Gives what it is told to, or raises it."""
+
+  def __init__(self, what):
+    self.what = what
+
+  def __len__(self):
+    return 1
+
+  def __getitem__(self, index):
+    if isinstance(self.what, Exception):
+      raise self.what
+    return self.what
+
+
+@pytest.mark.parametrize(
+  "what",
+  [
+    FileNotFoundError(2, "gone"), RuntimeError("crc"), ValueError("x"), IndexError("x"),
+    {"image": None, "label": None},
+  ],
+)  # fmt: skip
+def test_damage_makes_a_broken_image(what):
+  source = sources.Source("x", "train", ("a",), (None, None, 3), Reader(what))
+  with pytest.raises(sources.BrokenImage, match="missing or damaged"):
+    source[0]
+
+
+def test_what_may_pass_is_no_broken_image():
+  busy = Reader(OSError(24, "Too many open files"))
+  source = sources.Source("x", "train", ("a",), (None, None, 3), busy)
+  with pytest.raises(UserError, match="Too many open files") as raised:
+    source[0]
+  assert not isinstance(raised.value, sources.BrokenImage)

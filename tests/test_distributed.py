@@ -168,12 +168,12 @@ def test_stopped_by_a_signal_to_one_both_go_on_to_the_same_bytes(
     assert (tmp_path / name).read_bytes() == (together[0] / name).read_bytes(), name
 
 
-def one_line_each(found):
-  """The line of each process; both must end with status 2."""
+def one_line_each(found, expected=2):
+  """The line of each process; all must end with the expected status."""
   lines = []
   for status, _, err in found:
     (line,) = [x for x in err.splitlines() if "waiting for" not in x]
-    assert status == 2 and line.startswith("error: ")
+    assert status == expected and line.startswith("error: ")
     lines.append(line)
   return lines
 
@@ -209,7 +209,7 @@ def test_a_process_that_never_comes_is_named(started, tmp_path):
   flags = [f"--coordinator={coordinator()}", "--processes=2", "--process=0"]
   words = [*TINY, f"--workdir={tmp_path / 'run'}", *flags, "--wait=2"]
   first = started(["-m", "robustjax.main", *words], 4)
-  (line,) = one_line_each(ended([first], 60))
+  (line,) = one_line_each(ended([first], 60), distributed.LOST)
   assert "process 1 of 2 did not come to" in line and "--process=1" in line
   assert not (tmp_path / "run").exists()
 

@@ -1,5 +1,6 @@
 """A folder belongs to one configuration and one process."""
 
+import errno
 import json
 
 import pytest
@@ -98,6 +99,16 @@ def test_two_processes_cannot_work_in_one_folder(tmp_path, c):
     workdir.claim(tmp_path, c)
   lock.close()
   workdir.claim(tmp_path, c).close()
+
+
+def test_a_file_system_that_does_not_lock_is_named(tmp_path, c, monkeypatch):
+  def flock(*_):
+    raise OSError(errno.ENOTSUP, "Operation not supported")
+
+  monkeypatch.setattr(workdir.fcntl, "flock", flock)
+  says = f"{tmp_path} cannot be locked .Operation not supported.: .* that locks"
+  with pytest.raises(UserError, match=says):
+    workdir.claim(tmp_path, c)
 
 
 def test_an_evaluation_counts_as_finished_only_for_its_own_settings(tmp_path):

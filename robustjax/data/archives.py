@@ -49,12 +49,15 @@ class Archive:
     size: of the file, in bytes.
     classes: how many of the 1000 have an image in it.
     images: how many it holds.
+    counted: whether that is known from their headers. If not, it is the number of the
+      publisher's archive, whose size this one has: `imagenet2012.write` checks it.
   """
 
   path: pathlib.Path
   size: int
   classes: int
   images: int
+  counted: bool = True
 
   @property
   def official(self) -> bool:
@@ -74,14 +77,14 @@ def check(folder: pathlib.Path) -> tuple[Archive, Archive]:
   Raises:
     UserError: one is missing, cut short, damaged, or something else.
   """
-  missing = [name for name in (TRAIN, VALIDATION) if not (folder / name).is_file()]
-  if missing:
-    raise UserError(
-      f"{folder} lacks {' and '.join(missing)}: download {TRAIN} and {VALIDATION} from"
-      " https://image-net.org/download-images (after registering), put both there as"
-      " they are, or name the folder that holds them with --archives=DIR"
-    )
   try:
+    missing = [name for name in (TRAIN, VALIDATION) if not (folder / name).is_file()]
+    if missing:
+      raise UserError(
+        f"{folder} lacks {' and '.join(missing)}: download {TRAIN} and {VALIDATION}"
+        " from https://image-net.org/download-images (after registering), put both"
+        " there as they are, or name the folder that holds them with --archives=DIR"
+      )
     return check_train(folder / TRAIN), check_validation(folder / VALIDATION)
   except OSError as error:
     raise UserError(
@@ -94,7 +97,8 @@ def check_train(path: pathlib.Path) -> Archive:
   """Checks the training archive: a tar that holds a tar of images for each class.
 
   Of an archive of the official size it reads a header and the last block of each
-  class; of any other, the header of every image.
+  class, and takes the official number of images, which is checked when they are
+  written. Of any other it reads the header of every image, and counts them.
 
   Raises:
     UserError: it is something else, or not complete.
@@ -112,7 +116,7 @@ def check_train(path: pathlib.Path) -> Archive:
       file.seek(member.offset_data + member.size - _BLOCK)
       if any(file.read(_BLOCK)):
         raise _damaged(path, f"{member.name} in it is cut short")
-  return Archive(path, size, official.classes, official.images)
+  return Archive(path, size, official.classes, official.images, counted=False)
 
 
 def check_validation(path: pathlib.Path) -> Archive:
@@ -131,12 +135,12 @@ def check_validation(path: pathlib.Path) -> Archive:
     expected = f"ILSVRC2012_val_{number:08d}.JPEG"
     if name != expected:
       raise _other(path, f"holds {name} where {expected} is expected")
-  if len(names) > official.images:
-    raise _other(path, f"holds {len(names)} images where {official.images} have labels")
+  labels = _list("validation_labels.txt")
+  if len(names) > len(labels):
+    raise _other(path, f"holds {len(names)} images where {len(labels)} have labels")
   if size == official.size and len(names) != official.images:
     raise _damaged(path, f"{len(names)} of {official.images} images are in it")
-  labels = _list("validation_labels.txt")[: len(names)]
-  return Archive(path, size, len(set(labels)), len(names))
+  return Archive(path, size, len(set(labels[: len(names)])), len(names))
 
 
 def _list(name: str) -> list[str]:

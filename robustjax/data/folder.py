@@ -3,10 +3,11 @@
 ImageNet's usual train/ and val/ with a folder for each synset is one.
 """
 
+import contextlib
 import dataclasses
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -93,13 +94,15 @@ def read(folder: pathlib.Path, split: str) -> Files:
 
 def _folders(path: pathlib.Path) -> Sequence[str]:
   """The sorted names of the folders in a folder."""
-  with _scan(path) as entries:
+  with _readable(path), os.scandir(path) as entries:
     return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
 
 
-def _scan(path: pathlib.Path) -> Any:
+@contextlib.contextmanager
+def _readable(path: str | pathlib.Path) -> Iterator[None]:
+  """Says which folder it is that cannot be read."""
   try:
-    return os.scandir(path)
+    yield
   except OSError as error:
     raise UserError(
       f"{path} cannot be read ({error.strerror}): name a folder of images with"
@@ -109,9 +112,12 @@ def _scan(path: pathlib.Path) -> Any:
 
 def _images(folder: bytes) -> npt.NDArray[np.bytes_]:
   """The sorted names of the images in a folder, [n]."""
-  names = [
-    name
-    for name in os.listdir(folder)
-    if name.lower().endswith(_ENDINGS) and not name.startswith(b".")
-  ]
+  with _readable(os.fsdecode(folder)), os.scandir(folder) as entries:
+    names = [
+      e.name
+      for e in entries
+      if e.name.lower().endswith(_ENDINGS)
+      and not e.name.startswith(b".")
+      and not e.is_dir()
+    ]
   return np.array(sorted(names), np.bytes_)

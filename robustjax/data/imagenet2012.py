@@ -2,8 +2,9 @@
 
 The builder asks TensorFlow for two things, which are given to it here: files, and the
 conversion of the 23 images that are no RGB JPEGs. What it writes is what it writes with
-TensorFlow, but for the order of the features within a record: that of a hash there,
-which changes from run to run, and sorted here.
+TensorFlow, but for two things. The order of the features within a record is that of a
+hash there, which changes from run to run, and sorted here. And the pixels of a CMYK
+image with chroma subsampling are rounded differently (see `rgb_jpeg`).
 """
 
 import contextlib
@@ -163,10 +164,13 @@ def _fixed(name: str, image: Any) -> Any:
     return image
   try:
     return io.BytesIO(rgb_jpeg(image.read()))
-  except (UnidentifiedImageError, OSError) as error:
+  except OSError as error:
+    # Pillow's own words for this name an object in memory.
+    unknown = isinstance(error, UnidentifiedImageError)
+    reason = "it is neither a JPEG nor a PNG" if unknown else error
     raise UserError(
-      f"{name} in {archives.TRAIN} cannot be decoded ({error}): the archive is damaged;"
-      " copy or download it again"
+      f"{name} in {archives.TRAIN} cannot be decoded ({reason}): the archive is"
+      " damaged; copy or download it again"
     ) from error
 
 

@@ -32,8 +32,8 @@ Example = tuple[decode.Image, int]  # and its label
 
 # Four rounds are what Grain's own shuffle uses.
 _SHUFFLE_ROUNDS = 4
-# Within one process: threads that make batches, and batches made ahead. Pillow
-# releases the interpreter's lock while it decodes, so a few threads pay.
+# Within one process: threads that make batches, and batches made ahead. Decoders
+# and Pillow release the interpreter's lock while they work, so a few threads pay.
 _THREADS = 4
 _AHEAD = 4
 _SEEDS = 2**32
@@ -272,6 +272,8 @@ def _evaluation_batch(
     except BrokenImage as error:
       if not skip_broken:
         raise _stopping(error) from error
+      # Too many in a row: not as this process sees them, which its rows decide.
+      _first_readable(read, index, len(source), skip_broken)
     padding = padding or _first_readable(read, first, len(source), skip_broken)
     found.append(Found(padding.example, index, int(index >= 0)))
   batch = _stack(found)
@@ -378,18 +380,13 @@ def _naming_replaced(source: Source, batches: Iterator[Batch]) -> Iterator[Batch
 
 def _naming_left_out(source: Source, batches: Iterator[Batch]) -> Iterator[Batch]:
   """The evaluation batches as they are, naming what was left out."""
-  streak = 0
   for batch in batches:
-    for index, skipped in zip(batch["index"], batch["skipped"], strict=True):
-      streak = streak + 1 if skipped else 0
-      if skipped:
-        error = _name(source, int(index))
-        if streak == _STREAK:
-          raise _too_many(error) from error
+    for index in batch["index"][batch["skipped"] > 0]:
+      _name(source, int(index))
     yield batch
 
 
-def _name(source: Source, index: int) -> BrokenImage:
+def _name(source: Source, index: int) -> None:
   """Says which image is broken, in this process, where there is a progress bar.
 
   A worker cannot: it knows nothing of the bar, nor of what others have said.
@@ -400,7 +397,6 @@ def _name(source: Source, index: int) -> BrokenImage:
   except BrokenImage as raised:
     error = raised
   _say_once(f"skipped: {error}")
-  return error
 
 
 @functools.cache  # an image comes round every epoch
@@ -427,6 +423,7 @@ def _run(
     )
   if first == last:
     return iter(())
+  workers = min(workers, last - first)
   threads, ahead = (1, 1) if workers else (_THREADS, _AHEAD)
   batches = (
     grain.MapDataset.range(first, last)

@@ -52,13 +52,8 @@ def prepare(folder: pathlib.Path, data_dir: pathlib.Path) -> None:
   """
   family = data_dir / imagenet2012.NAME
   target = family / imagenet2012.VERSION
-  if target.exists():
-    if not (target / "dataset_info.json").exists():
-      raise UserError(
-        f"{target} is in the way, and is no data set (no dataset_info.json): move"
-        " it away, or name another --data_dir"
-      )
-    print(f"This data set is prepared already: {target}\n{_summary(data_dir)}")
+  if summary := _prepared_already(data_dir, target):
+    print(f"This data set is prepared already: {target}\n{summary}")
     return
   started = time.monotonic()
   print(f"Checking the archives in {folder}", flush=True)
@@ -78,10 +73,30 @@ def prepare(folder: pathlib.Path, data_dir: pathlib.Path) -> None:
   print(f"Prepared in {seconds:.0f} s: {target}\n{_summary(data_dir)}")
 
 
+def _prepared_already(data_dir: pathlib.Path, target: pathlib.Path) -> str:
+  """The summary of the data set that is there; empty if nothing is."""
+  try:
+    if not target.exists():
+      return ""
+    if not (target / "dataset_info.json").exists():
+      raise UserError(
+        f"{target} is in the way, and is no data set (no dataset_info.json): move"
+        " it away, or name another --data_dir"
+      )
+    return _summary(data_dir)
+  except OSError as error:
+    raise UserError(
+      f"{error.filename or target} cannot be read ({error.strerror}): mend its"
+      " permissions, or name another --data_dir"
+    ) from error
+
+
 def _say_what_is_found(found: Sequence[archives.Archive]) -> None:
   for archive in found:
     official = archives.OFFICIAL[archive.path.name]
     note = "" if archive.official else f" (not the official {official.size:,})"
+    if not archive.counted:
+      note = " (the official size; its images are counted as they are read)"
     print(
       f"  {archive.path.name}: {archive.images:,} images of {archive.classes:,} classes"
       f" in {archive.size:,} bytes{note}",
@@ -112,6 +127,11 @@ def _claim(family: pathlib.Path) -> Iterator[pathlib.Path]:
       raise UserError(
         f"another process is preparing {family}: wait for it, or name another"
         " --data_dir"
+      ) from error
+    except OSError as error:
+      raise UserError(
+        f"{family} cannot be locked ({error.strerror}): name a --data_dir on a file"
+        " system that locks"
       ) from error
     try:
       # Of a process that was killed: no other holds the lock.
@@ -223,10 +243,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )
   parser.add_argument("name", help="imagenet2012")
-  parser.add_argument("--archives", type=pathlib.Path, help="holds the two archives")
-  parser.add_argument(
-    "--data_dir", type=pathlib.Path, help="where TFDS's data sets are"
-  )
+  parser.add_argument("--archives", help="holds the two archives")
+  parser.add_argument("--data_dir", help="where TFDS's data sets are")
   options = parser.parse_args(arguments)
   if options.name != imagenet2012.NAME:
     raise UserError(
@@ -235,11 +253,28 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
       f" --data_dir={options.data_dir or 'DIR'} (which may need TensorFlow)"
     )
   for name in ("archives", "data_dir"):
-    if getattr(options, name) is None:
+    value = getattr(options, name)
+    if value is None:
       parser.error(f"--{name}=DIR is missing")
-  options.data_dir = options.data_dir.expanduser()
-  options.archives = options.archives.expanduser()
+    setattr(options, name, _folder(name, value))
   return options
+
+
+def _folder(name: str, value: str) -> pathlib.Path:
+  """The folder that an option names, which is on a disk."""
+  if "://" in value:  # or a path would make it a folder of that name here
+    remedy = {
+      "archives": "copy the archives to a disk and name their folder",
+      "data_dir": "prepare on a disk and copy it there",
+    }
+    raise UserError(f"--{name}={value} is no folder on a disk: {remedy[name]}")
+  try:
+    return pathlib.Path(value).expanduser()
+  except RuntimeError as error:
+    raise UserError(
+      f"--{name}={value} names a home folder that is not known here: write the whole"
+      " path"
+    ) from error
 
 
 if __name__ == "__main__":

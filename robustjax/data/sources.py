@@ -24,8 +24,11 @@ from robustjax.errors import UserError
 SHIPPED = ("fashion_mnist_mini",)
 
 _IMAGENET = "imagenet2012"
-# What TFDS's readers raise for damaged files, and folders for missing ones.
-_UNREADABLE = (OSError, RuntimeError, ValueError, IndexError)
+# What TFDS's readers raise for damaged files, and folders for missing ones. Other
+# errors of the system, such as too many open files, may pass and break no image.
+_UNREADABLE = (
+  FileNotFoundError, IsADirectoryError, RuntimeError, ValueError, IndexError
+)  # fmt: skip
 
 _SHIPPED_DIR = pathlib.Path(__file__).parent / "mini"
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
@@ -97,10 +100,17 @@ class Source:
       raise IndexError(f"{self.name} has examples 0..{len(self) - 1}, not {index}")
     try:
       record = self.records[index]
+      if record["image"] is None:  # of a file that was cut between two blocks
+        raise ValueError("an empty record")
     except _UNREADABLE as error:
       raise BrokenImage(
         f"{self.at(index)}: the record cannot be read, its file is missing or damaged;"
         " copy or prepare the data set again"
+      ) from error
+    except OSError as error:
+      raise UserError(
+        f"{self.at(index)}: the file cannot be read ({error.strerror}): mend that, and"
+        " the same command goes on"
       ) from error
     label = int(record["label"])
     if not 0 <= label < self.num_classes:
@@ -135,7 +145,7 @@ def open_source(
     data_dir: where data sets were prepared. TFDS's own default if not given:
       $TFDS_DATA_DIR, else ~/tensorflow_datasets. Unused for the shipped set and for
       a path.
-    version: such as "5.1.0"; the newest prepared one if not given. A path has none.
+    version: such as "5.1.0"; the newest prepared one if empty. A path has none.
     channels: what an image folder's images are converted to: 1 for grey, 3 for RGB.
 
   Returns:
@@ -179,7 +189,9 @@ def class_digest(names: Iterable[str]) -> str:
   Returns:
     The first 16 hexadecimal digits of the SHA-256 of the names, joined by newlines.
   """
-  return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
+  # Names of folders need not be UTF-8.
+  joined = "\n".join(names).encode(errors="surrogateescape")
+  return hashlib.sha256(joined).hexdigest()[:16]
 
 
 def first_difference(names: Sequence[str], digest: str) -> str:
@@ -232,7 +244,10 @@ def _open_path(name: str, split: str, version: str | None, channels: int) -> Sou
       f"data set {name!r} is a folder and has no version {version}: add"
       " --config.data.version= with nothing behind it"
     )
-  folder = pathlib.Path(name).expanduser()
+  try:
+    folder = pathlib.Path(name).expanduser()
+  except RuntimeError as error:  # nobody has this name
+    raise UserError(f"data set {name!r}: {error}; write the whole path") from error
   if idx.is_here(folder):
     images = idx.read(folder, split)
     shape = images.images.shape[1:]
@@ -243,8 +258,14 @@ def _open_path(name: str, split: str, version: str | None, channels: int) -> Sou
 
 
 def _data_dir(given: str | os.PathLike[str] | None) -> epath.Path:
-  default = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-  return epath.Path(given or default).expanduser()
+  named = given or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+  try:
+    return epath.Path(named).expanduser()
+  except (ImportError, RuntimeError) as error:  # gs:// without gcsfs; nobody's home
+    raise UserError(
+      f"the data directory {os.fspath(named)} cannot be read here ({error}): mount it,"
+      " or name a folder with --config.data.data_dir=DIR"
+    ) from error
 
 
 def _version_folder(name: str, root: epath.Path, version: str | None) -> epath.Path:
@@ -262,7 +283,7 @@ def _version_folder(name: str, root: epath.Path, version: str | None) -> epath.P
       f"data set {name!r} is not under {os.fspath(root)} (no"
       f" {name}/<version>/dataset_info.json): {_how_to_prepare(name, root)}"
     )
-  if version is not None and version not in found:
+  if version and version not in found:
     raise UserError(
       f"data set {name!r} under {os.fspath(root)} has no version {version}, only"
       f" {', '.join(sorted(found))}: name one of these, or prepare that one"
@@ -337,6 +358,10 @@ def _check_split(name: str, split: str, splits: Any, folder: epath.Path) -> None
       f"data set {name!r} has no split {split!r}: use one of"
       f" {', '.join(sorted(splits))}, or a slice such as train[:100]"
     ) from error
+  if not needed:
+    raise UserError(
+      f"split {split!r} of data set {name!r} is empty: name another, or a longer slice"
+    )
   missing = sorted(needed - {p.name for p in folder.iterdir()})
   if missing:
     raise UserError(
