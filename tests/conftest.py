@@ -1,11 +1,16 @@
 """Eight virtual devices for every test, and the small nets that they share."""
 
+import signal
 import tempfile
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
+# A shell starts what runs in its background with Ctrl-C ignored, and so would be all
+# processes that tests send it to.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 jax.config.update("jax_num_cpu_devices", 8)
 # Many tests compile the same program: it is compiled once.

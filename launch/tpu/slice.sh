@@ -51,7 +51,10 @@ is_gone() {
   esac
 }
 
-seconds_left() { echo $((budget - spent - (born ? SECONDS - born : 0))); }
+# Since it became active, which may have been in the first second, at 0.
+active_seconds() { if [[ $born ]]; then echo $((SECONDS - born)); else echo 0; fi; }
+
+seconds_left() { echo $((budget - spent - $(active_seconds))); }
 
 # A slice that is ready to run; ends the script where another try would not help.
 open_slice() {
@@ -204,7 +207,7 @@ delete_slice() {
 forget_slice() {
   say "$slice is deleted"
   created=
-  ((spent += born ? SECONDS - born : 0)) || true
+  ((spent += $(active_seconds))) || true
   born=
 }
 

@@ -278,5 +278,6 @@ def _folder(name: str, value: str) -> pathlib.Path:
 
 
 if __name__ == "__main__":
-  signal.signal(signal.SIGTERM, signal.default_int_handler)
+  for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background ignores one
+    signal.signal(number, signal.default_int_handler)
   sys.exit(main())
