@@ -47,7 +47,7 @@ mini-study: setup  ## The paper in miniature: 28 runs and docs/mini_study
 	  $(BIN)/python -m robustjax.report runs/mini_study --out=docs/mini_study && exit $$status
 
 test: setup  ## Run the tests
-	$(BIN)/python -m pytest -m "not parity"
+	$(BIN)/python -m pytest -m "not parity" -n 2 --dist loadfile
 
 lint: setup  ## Check style, formatting and types
 	$(BIN)/ruff check $(CODE)

@@ -260,7 +260,9 @@ def test_where_one_is_killed_the_other_ends_with_a_line(pair, who):
 
 @pytest.mark.parametrize("who", [0, 1])
 def test_an_error_of_one_alone_ends_both(pair, who):
-  both = pair(f"time.sleep(100 * (first == {who})); raise UserError('no disk')")
+  # After a second: the other has to say that they met.
+  wait = f"time.sleep(100 if first == {who} else 1)"
+  both = pair(f"{wait}; raise UserError('no disk')")
   found = ended(both, 20)
   assert [status for status, *_ in found] == [2, 2]
   assert found[who][2] == "error: no disk"
