@@ -68,7 +68,8 @@ class Hosts:
   def agree(self, facts: Mapping[str, Any], note: str = "") -> str:
     """Waits for all processes and compares what they say.
 
-    Every process calls it, at the same point.
+    Every process calls it, at the same point. If they differ, all end with a line
+    that names the first difference.
 
     Args:
       facts: name -> JSON value; what must be the same everywhere.
@@ -76,10 +77,6 @@ class Hosts:
 
     Returns:
       The note of process 0.
-
-    Raises:
-      UserError: on process 0, if they differ, naming the first difference; the
-        others end by themselves, with the same line.
     """
     mine: dict[str, Any] = json.loads(json.dumps(facts))
     if not self.leads:
@@ -88,8 +85,9 @@ class Hosts:
       return str(leader.inbox.get()["note"])
     every = [mine, *(self._receive(peer) for peer in self._peers)]
     if line := self._difference(every):
-      self._tell(line, MISTAKE)
-      raise UserError(line)
+      # No exception: whoever is told sends the line back, to be printed again.
+      self._take_over()
+      self._end_all(line, MISTAKE)
     for peer in self._peers:
       peer.send({"facts": {"note": note}})
     return note
@@ -212,8 +210,11 @@ class Hosts:
 
   def _end(self, line: str, status: int) -> None:
     """Ends this process on another's word, whatever its main thread does."""
-    if not self._ending.acquire(blocking=False):
-      return
+    if self._ending.acquire(blocking=False):
+      self._end_all(line, status)
+
+  def _end_all(self, line: str, status: int) -> NoReturn:
+    """Ends all with the same line; for whoever has taken over."""
     log.complain(f"error: {line}")
     self._tell(line, status)
     self._exit(status)
@@ -249,7 +250,7 @@ def join(place: Place | None, facts: Mapping[str, Any], wait: int) -> Hosts:
 
   Raises:
     rendezvous.Absent: one does not come in time.
-    UserError: one is there twice or says something else.
+    UserError: one is there twice or counts the processes otherwise.
     Stopped: by Ctrl-C.
   """
   if place is None:
