@@ -82,6 +82,7 @@ def test_folder_that_cannot_be_read(folder, monkeypatch):
     (b"", "cut short or no tar"),
     (bytes(10240), "holds nothing"),
   ],
+  ids=["compressed", "a page", "empty", "zeros"],
 )
 def test_no_tar(folder, name, content, says):
   (folder / name).write_bytes(content)
@@ -211,7 +212,7 @@ def test_no_cut_goes_unnoticed(folder, name):
 
 
 @pytest.mark.parametrize("name", [tars.TRAIN, tars.VALIDATION])
-@pytest.mark.parametrize("damage", [b"\xaa" * 512, bytes(512)])
+@pytest.mark.parametrize("damage", [b"\xaa" * 512, bytes(512)], ids=["noise", "zeros"])
 def test_no_damaged_header_goes_unnoticed(folder, name, damage):
   whole = (folder / name).read_bytes()
   # Every header of a tar, or of a tar in it, starts with a name.
