@@ -41,6 +41,22 @@ def test_settings_of_one_program_are_told_by_constants_alone():
   assert "train.batch_size" in changed(same("adv_star"), same("batch_size_512"))
 
 
+@pytest.mark.parametrize(
+  ("name", "devices", "batch_size"),
+  [
+    ("mbn", 32, 4096), ("mbn", 128, 4096), ("mbn", 256, 8192), ("mbn", 1024, 2**15),
+    ("batch_size_512", 256, 512), ("batch_size_8192", 256, 8192),
+  ],
+)  # fmt: skip
+def test_a_slice_with_more_devices_than_groups_has_a_larger_batch(
+  name, devices, batch_size
+):
+  config = table.paper(name)
+  found = table.enough(config, devices)
+  assert found.train.batch_size == batch_size
+  assert changed(config, found) <= {"train.batch_size"}
+
+
 def fake(program, target, cache):
   """A train step of 30 attack steps with 10 operations each, and 5 beside them."""
   loop = hlo.Loop(30 if program.name != programs.ADVANCE else None, hlo.Work(10.0))
@@ -86,6 +102,8 @@ def test_the_table_has_a_row_a_setting_and_what_does_not_fit_is_bold(written):
   cells = [cell.strip() for cell in rows["adv"].split("|")[2:-1]]
   assert cells[0] == "512 images, 1.00 GiB"
   assert cells[3:] == ["**512 images, 1.00 GiB of 0.50 GiB**", "", ""]
+  assert "- large: 8 chips, 8 devices of 2.00 GiB; the paper's batches of 4096" in text
+  assert "not compiled yet" not in text
   assert "forecasts" in text and "nothing was measured" in text
 
 
@@ -109,4 +127,13 @@ def test_fewer_attack_steps_are_fewer_operations(written):
 def test_a_batch_that_does_not_split_has_no_numbers():
   refused = table._cells(table.Row(refusal="why"), topology.cpu())
   assert refused == ["does not split", "", ""]
-  assert table._cells(None, topology.cpu()) == ["", "", ""]
+
+
+def test_what_is_not_compiled_yet_is_empty_and_counted():
+  here = dataclasses.replace(topology.cpu(), chips=8)
+  large = dataclasses.replace(here, name="large", devices=here.devices * 32)
+  page = table.page(["adv", "mbn"], [here, large], {}, 0.4)
+  assert (
+    "| `adv` |  |  |  |  |  |  |" in page and "4 cells are not compiled yet" in page
+  )
+  assert "batches of 8192, since those of 4096 are only 128 groups of 32" in page

@@ -3,6 +3,9 @@
 Settings that differ in constants alone, such as the attack's eps, are one program; so
 are those that differ in the attack's steps, which are the trips of a loop. Each program
 is compiled once, and a table that was stopped goes on from what is kept.
+
+The paper's batch is 128 groups of 32 images. On a slice with more devices a setting has
+a batch of one group a device instead; a setting with another batch is refused there.
 """
 
 import dataclasses
@@ -71,7 +74,7 @@ def write(
   for target in targets:
     known: dict[str, list[examine.Checked]] = {}
     for name in names:
-      config = paper(name)
+      config = enough(paper(name), len(target.devices))
       log.complain(f"{name} on {target.name}")
       rows[name, target.name] = _row(config, target, utilisation, cache, known)
       log.write_atomically(out, page(names, targets, rows, utilisation))
@@ -86,6 +89,17 @@ def paper(name: str) -> ml_collections.ConfigDict:
     if value != flat[key]:
       configs.change(config, key, value, "the setting")
   return config
+
+
+def enough(
+  config: ml_collections.ConfigDict, devices: int
+) -> ml_collections.ConfigDict:
+  """The configuration with a group for each device, where the batch is the paper's."""
+  of_paper = configs.base("table").train.batch_size
+  enlarged = ml_collections.ConfigDict(config.to_dict())
+  if config.train.batch_size == of_paper:
+    enlarged.train.batch_size = max(of_paper, config.model.group * devices)
+  return enlarged
 
 
 def one_program(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
@@ -170,17 +184,31 @@ def page(
     for target in targets:
       cells += _cells(rows.get((name, target.name)), target)
     lines.append(cells)
-  slices = "; ".join(
-    f"{t.name}: {t.chips} chips, {len(t.devices)} devices of {text.gib(t.hbm)}"
-    for t in targets
-  )
+  slices = "".join(f"- {_slice(target)}\n" for target in targets)
+  missing = len(names) * len(targets) - len(rows)
   return (
     "".join(f"| {' | '.join(line)} |\n" for line in lines)
-    + f"\n{slices}. Compiled with {targets[0].compiler}: images and memory a device are"
-    " the compiler's, and what does not fit is bold. Days and chip-hours of training"
-    " with its validations and of the evaluation are forecasts, from counted operations"
-    f" at {utilisation:.0%} of the published peak; nothing was measured on a TPU. Where"
-    " there is no number, the batch does not split over the devices in groups.\n"
+    + f"\n{slices}\nCompiled with {targets[0].compiler}: images and memory a device"
+    " are the compiler's, and what does not fit is bold. Days and chip-hours, of"
+    " training with its validations and of the evaluation, are forecasts from counted"
+    f" operations at {utilisation:.0%} of the published peak; nothing was measured on a"
+    " TPU. Where a batch does not split over the devices in groups, there is no"
+    " number.\n"
+    + (f"\n{missing} cells are not compiled yet, and empty.\n" if missing else "")
+  )
+
+
+def _slice(target: Target) -> str:
+  devices, usual = len(target.devices), configs.base("table")
+  batch = enough(usual, devices).train.batch_size
+  line = f"{target.name}: {target.chips} chips, {devices} devices"
+  line += f" of {text.gib(target.hbm)}"
+  if batch == usual.train.batch_size:
+    return f"{line}; the paper's batches of {batch}"
+  return (
+    f"{line}; batches of {batch}, since those of {usual.train.batch_size} are only"
+    f" {usual.train.batch_size // usual.model.group} groups of {usual.model.group}"
+    f" (`--config.train.batch_size={batch}`, with the learning rate in proportion)"
   )
 
 
