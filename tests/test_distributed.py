@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -81,20 +82,24 @@ def two(started):
   return start
 
 
+# The threads of JAX's collectives print these pieces of a line in any order.
+GLOO = re.compile(
+  r"\[Gloo\] Rank |is connected to|peer ranks\.|Expected number of connected peer ranks"
+  r" is :|[\d\s]"
+)
+
+
+def of_jax(line):
+  return "preemption_notifier" in line or not GLOO.sub("", line)
+
+
 def ended(processes, timeout=240):
   """(exit status, stdout, stderr) of each, without what JAX says by itself."""
   found = []
   for process in processes:
     texts = process.communicate(timeout=timeout)
     print(*texts)  # for whoever reads a failure
-    lines = [
-      [
-        x
-        for x in text.splitlines()
-        if "[Gloo]" not in x and "preemption_notifier" not in x
-      ]
-      for text in texts
-    ]
+    lines = [[x for x in text.splitlines() if not of_jax(x)] for text in texts]
     found.append((process.returncode, *("\n".join(x) for x in lines)))
   return found
 

@@ -94,10 +94,11 @@ start() {
 supervise() {
   local name=$1 status=0 run beat
   shift
+  touch "$ALIVE"
   main "$@" &
   run=$!
   trap 'kill -TERM "$run" 2>/dev/null || true' TERM
-  (trap - TERM && while touch "$ALIVE"; do sleep 60; done) &
+  (trap - TERM && while sleep 60; do touch "$ALIVE"; done) &
   beat=$!
   while true; do
     status=0
