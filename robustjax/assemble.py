@@ -284,7 +284,7 @@ def _check_expected(
   )
 
 
-def check(config: Config, mesh: Any) -> None:
+def check(config: Config, devices: int) -> None:
   """Refuses networks that do not exist, too few epochs, batches that do not divide.
 
   Raises:
@@ -298,9 +298,9 @@ def check(config: Config, mesh: Any) -> None:
     epochs = config.train.epochs
     raise UserError(f"config.train.epochs is {epochs}, less than one step")
   parallel.check_divides(
-    config.train.batch_size, mesh, config.model.group, "config.train.batch_size"
+    config.train.batch_size, devices, config.model.group, "config.train.batch_size"
   )
-  parallel.check_divides(config.eval.batch_size, mesh, name="config.eval.batch_size")
+  parallel.check_divides(config.eval.batch_size, devices, name="config.eval.batch_size")
 
 
 def train_batches(

@@ -86,7 +86,7 @@ def work(config: assemble.Config, workdir: Path, hosts: Hosts) -> dict[str, Any]
   """Trains and evaluates what is left to do; writes and returns the evaluation."""
   stop = Stop().listen()
   mesh = parallel.mesh()
-  assemble.check(config, mesh)
+  assemble.check(config, mesh.size)
   if not workdirs.has_checkpoint(workdir):  # later it does not need its source
     pretrained.check(config)
   this = stages.Run(config, workdir, open_data(config), mesh, stop, hosts)

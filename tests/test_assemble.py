@@ -137,11 +137,11 @@ def test_splits_with_other_classes_are_refused(tmp_path):
 def test_batches_that_the_devices_do_not_divide_are_refused(name, value):
   c = mbn_alp.get_config("mini")
   c.train.batch_size, c.eval.batch_size = 256, 200
-  assemble.check(c, parallel.mesh())
+  assemble.check(c, 8)
   section, key = name.split(".")
   c[section][key] = value
   with pytest.raises(UserError, match=f"config.{name} of {value} images"):
-    assemble.check(c, parallel.mesh())
+    assemble.check(c, 8)
 
 
 def test_validation_counts_the_last_images(monkeypatch):
@@ -207,7 +207,7 @@ def test_a_depth_that_does_not_exist_is_refused():
   c = mbn_alp.get_config("mini")
   c.train.batch_size, c.model.stages, c.model.depth = 256, (), 151
   with pytest.raises(UserError, match="config.model: no ResNet-151"):
-    assemble.check(c, parallel.mesh())
+    assemble.check(c, 8)
 
 
 def test_images_of_another_size_are_refused():
@@ -266,4 +266,4 @@ def test_less_than_one_step_is_refused():
   c = mbn_alp.get_config("mini")
   c.train.batch_size, c.train.epochs = 256, 0.001
   with pytest.raises(UserError, match="train.epochs is 0.001, less than one step"):
-    assemble.check(c, parallel.mesh())
+    assemble.check(c, 8)

@@ -619,17 +619,34 @@ def test_the_slice_gets_what_is_committed(cloud: Cloud) -> None:
   assert names(cloud, "start") == ["new-paper"]
 
 
+def check_settings_by(cloud: Cloud, command: str) -> None:
+  """Makes an environment whose preflight is a command of bash."""
+  python = cloud.repo / ".venv/bin/python"
+  python.parent.mkdir(parents=True)
+  real = f'[[ $2 == robustjax.preflight ]] || exec {sys.executable} "$@"'
+  python.write_text(f"#!/bin/bash\n{real}\n{command}\n")
+  python.chmod(0o755)
+
+
 def test_a_setting_is_checked_where_it_can_be(cloud: Cloud) -> None:
-  (cloud.repo / ".venv/bin").mkdir(parents=True)
-  (cloud.repo / ".venv/bin/python").write_text(
-    f'#!/bin/bash\n[[ $2 == robustjax.config ]] || exec {sys.executable} "$@"\n'
-    'echo "error: no such word: $*" >&2; exit 2\n'
-  )
-  (cloud.repo / ".venv/bin/python").chmod(0o755)
+  check_settings_by(cloud, 'echo "error: no such word: $*" >&2; exit 2')
   printed = cloud.run("run", *FLAGS, "experiments/mbn.py:nope", HOSTILE, status=2)
-  said = f"no such word: -m robustjax.config experiments/mbn.py:nope {HOSTILE}"
-  said = " ".join(said.split(" "))
+  given = f"--devices=16 --config=experiments/mbn.py:nope {HOSTILE}"
+  said = " ".join(f"no such word: -m robustjax.preflight {given}".split(" "))
   assert said in printed and not cloud.kinds(*CHANGES)
+
+
+@pytest.mark.parametrize(
+  ("kind", "devices"),
+  [("v3-32", 32), ("v4-128", 64), ("v5p-64", 32), ("v5litepod-8", 8), ("v6e-1", 1)],
+)
+def test_a_slices_devices_are_cores_chips_or_both(
+  cloud: Cloud, kind: str, devices: int
+) -> None:
+  check_settings_by(cloud, 'echo "$3" >>asked')
+  flags = [x for x in FLAGS if not x.startswith("--type=")]
+  cloud.run("run", *flags, f"--type={kind}", "experiments/mbn.py")
+  assert (cloud.repo / "asked").read_text() == f"--devices={devices}\n"
 
 
 def test_another_region_is_said(cloud: Cloud) -> None:

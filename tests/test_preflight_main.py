@@ -86,12 +86,13 @@ def test_a_forecast_says_that_it_is_one(monkeypatch, capsys):
   ("words", "told"),
   [
     ((*NET, "--topology=v9-8"), "there is no TPU slice 'v9-8'"),
-    ((*NET,), "--topology --device is required"),
+    ((*NET,), "--topology --device --devices is required"),
     ((*NET, "--device=cpu", "--topology=v5e-8"), "not allowed with"),
     ((*NET, "--device=h100"), "--device=h100 compiles on a machine"),
     (("--device=cpu",), "no configuration is given"),
     ((*NET, "--device=cpu", "--workdir=x"), "'--workdir=x' is not a flag"),
     ((*NET, "--device=cpu", "--config.model.dept=1"), "mean --config.model.depth?"),
+    ((*NET, "--devices=0"), "0 is less than 1"),
     ((*NET, "--device=cpu", "--utilisation=0"), "0 is not above 0"),
     ((*NET, "--device=cpu", "--utilisation=much"), "--utilisation"),
     ((*NET, "--device=cpu", "--config.train.batch_size=100"), "so set it to 256"),
@@ -112,4 +113,15 @@ def test_too_many_devices_for_the_batch_names_how_many_would_do(monkeypatch, cap
   words = (*NET, "--device=cpu", "--config.train.batch_size=128")
   status, _, err = say(monkeypatch, capsys, *words)
   assert status == command.MISTAKE
-  assert err.rstrip().endswith("or take a slice of at most 4 devices")
+  assert err.rstrip().endswith("or take a slice whose number of devices divides 4")
+
+
+@pytest.mark.parametrize(("devices", "status"), [(1, 0), (8, 0), (16, 2), (3, 2)])
+def test_whether_a_batch_splits_is_known_without_a_compiler(
+  monkeypatch, capsys, devices, status
+):
+  monkeypatch.delattr(command.examine, "examine")
+  found, out, err = say(monkeypatch, capsys, *NET, f"--devices={devices}")
+  assert found == status
+  assert (f"on {devices} devices, {256 // devices} images each" in out) == (status == 0)
+  assert ("does not split over" in err) == (status == 2)

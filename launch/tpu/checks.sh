@@ -106,12 +106,25 @@ check_runs() {
   done
 }
 
-# With an environment here, what main would refuse is refused now.
+# With an environment here, what main would refuse there is refused now: a wrong value,
+# a batch that does not split over the slice's devices.
 check_setting() {
   [[ -x .venv/bin/python ]] || return 0
-  local setting=() word
+  local setting=() word devices
+  devices=$(devices_of "$type")
   for word in "${words[@]}"; do
-    [[ $word == --workdir=* ]] || setting+=("${word#--config=}")
+    [[ $word == --workdir=* ]] || setting+=("$word")
   done
-  ask .venv/bin/python -m robustjax.config "${setting[@]}" || fail "${errors#error: }"
+  ask env JAX_PLATFORMS=cpu .venv/bin/python -m robustjax.preflight \
+    "--devices=$devices" "${setting[@]}" || fail "${errors#error: }"
+}
+
+# JAX devices of a slice: Google counts the cores of v2 to v5p, two to a chip, which are
+# devices of their own on v2 and v3 alone.
+devices_of() {
+  local count=${1##*-}
+  case $1 in
+    v4-* | v5p-*) echo $((count / 2)) ;;
+    *) echo "$count" ;;
+  esac
 }

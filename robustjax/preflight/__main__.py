@@ -45,6 +45,13 @@ def run(given: argparse.Namespace) -> int:
     )
     return FITS
   config = _config(given.rest)
+  if given.devices:
+    examine.check(config, given.devices)
+    images = config.train.batch_size // given.devices
+    print(
+      f"main takes {config.setting} on {given.devices} devices, {images} images each"
+    )
+    return FITS
   target = _target(given)
   found = examine.examine(
     config,
@@ -87,6 +94,12 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
   where.add_argument(
     "--device", metavar="cpu|GPU", help="this machine's CPU, or its GPU by name (h100)"
   )
+  where.add_argument(
+    "--devices",
+    type=_count,
+    metavar="N",
+    help="compiles nothing: only whether main takes the configuration on so many",
+  )
   parser.add_argument(
     "--utilisation",
     type=_share,
@@ -127,6 +140,12 @@ def _share(word: str) -> float:
   value = float(word)
   if not 0 < value <= 1:
     raise argparse.ArgumentTypeError(f"{word} is not above 0 and at most 1")
+  return value
+
+
+def _count(word: str) -> int:
+  if (value := int(word)) < 1:
+    raise argparse.ArgumentTypeError(f"{word} is less than 1")
   return value
 
 

@@ -108,8 +108,8 @@ def examine(
   Raises:
     UserError: main would refuse the configuration on these devices.
   """
+  check(config, len(target.devices))
   mesh = parallel.mesh(target.devices)
-  check(config, target)
 
   def compiled(program: Program) -> Checked:
     made = compiling.compile_program(program, target, cache)
@@ -129,19 +129,21 @@ def examine(
   return Examined(config, target, checked, found, guessed, sorted(uncounted))
 
 
-def check(config: assemble.Config, target: Target) -> None:
-  """What main refuses on these devices, and the size of slice that it would not.
+def check(config: assemble.Config, devices: int) -> None:
+  """What main refuses on so many devices, and the slices on which it would not.
 
   Raises:
-    UserError: main's own line, and how many devices the batch does split over.
+    UserError: main's own line, and over how many devices the batch does split.
   """
   try:
-    assemble.check(config, parallel.mesh(target.devices))
+    assemble.check(config, devices)
   except UserError as error:
     groups, rest = divmod(config.train.batch_size, config.model.group)
-    if rest or groups >= len(target.devices) or "train.batch_size" not in str(error):
+    if rest or groups >= devices or "train.batch_size" not in str(error):
       raise
-    raise UserError(f"{error}, or take a slice of at most {groups} devices") from error
+    raise UserError(
+      f"{error}, or take a slice whose number of devices divides {groups}"
+    ) from error
 
 
 def _uncounted(one: Checked) -> set[str]:

@@ -95,19 +95,21 @@ def abstract_shards(tree: Any, mesh: Mesh) -> Any:
   )
 
 
-def check_divides(batch_size: int, mesh: Mesh, group: int = 1, name: str = "") -> None:
+def check_divides(
+  batch_size: int, devices: int, group: int = 1, name: str = ""
+) -> None:
   """Refuses a batch that the devices cannot share equally, in whole groups.
 
   Args:
     batch_size: images over all devices.
-    mesh: from `mesh`.
+    devices: how many there are.
     group: images that must stay on one device.
     name: what sets the batch size, for the message.
 
   Raises:
     UserError: with the nearest batch sizes that divide.
   """
-  devices, unit = mesh.size, mesh.size * group
+  unit = devices * group
   if batch_size > 0 and batch_size % unit == 0:
     return
   below, above = batch_size // unit * unit, (batch_size // unit + 1) * unit
