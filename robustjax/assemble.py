@@ -57,8 +57,9 @@ def network(
     scan=model.scan,
     # The gradient by pixel needs the signs of activations alone. To keep them takes no
     # more memory than to keep the blocks' inputs, and no second forward pass in every
-    # step of the attack (benchmarks/README.md).
-    remat="none" if attacked else model.remat,
+    # step of the attack (benchmarks/README.md). Group norm's also needs what it
+    # normalised, in float32.
+    remat="none" if attacked and model.norm != "gn" else model.remat,
   )
 
 

@@ -67,7 +67,8 @@ def run(config: assemble.Config, workdir: Path, hosts: Hosts) -> None:
   workdirs.check(workdir, config)
   identity = assemble.evaluation_identity(config)
   evaluation = workdirs.finished_evaluation(workdir, identity)
-  hosts.agree({f"whether {workdirs.EVALUATION} is in {workdir}": bool(evaluation)})
+  finished = {f"whether {workdirs.EVALUATION} is in {workdir}": bool(evaluation)}
+  hosts.agree(finished, remedy=distributed.ONE_WORKDIR)
   if evaluation:
     log.say(f"This run is complete: {workdir}", hosts.leads)
   else:
@@ -86,12 +87,15 @@ def work(config: assemble.Config, workdir: Path, hosts: Hosts) -> dict[str, Any]
   """Trains and evaluates what is left to do; writes and returns the evaluation."""
   stop = Stop().listen()
   mesh = parallel.mesh()
+  hosts.agree(devices())  # or the batch may seem to be what is wrong
   assemble.check(config, mesh.size)
   if not workdirs.has_checkpoint(workdir):  # later it does not need its source
     pretrained.check(config)
   this = stages.Run(config, workdir, open_data(config), mesh, stop, hosts)
   lock = workdirs.claim(workdir, config) if this.leads else None
-  holder = hosts.agree(seen(this.data), workdirs.holder(workdir))
+  holder = hosts.agree(
+    seen(this.data), workdirs.holder(workdir), distributed.ONE_DATA_SET
+  )
   workdirs.await_holder(workdir, holder)
   state = stages.train(this)
   evaluation = stages.evaluation(this, state)
@@ -115,11 +119,15 @@ def open_data(config: assemble.Config) -> assemble.Data:
     raise UserError(f"{error}; {now}") from error
 
 
+def devices() -> dict[str, Any]:
+  """What must be the same on every host of its devices."""
+  own = jax.local_devices()
+  return {"the number of devices": len(own), "the kind of device": own[0].device_kind}
+
+
 def seen(data: assemble.Data) -> dict[str, Any]:
-  """What must be the same on every host before it trains: its images and devices."""
-  devices = jax.local_devices()
-  found: dict[str, Any] = {"the number of devices": len(devices)}
-  found["the kind of device"] = devices[0].device_kind
+  """What must be the same on every host of its images."""
+  found: dict[str, Any] = {}
   for split, source in data._asdict().items():
     found[f"the number of {split} images"] = len(source)
     found[f"the classes of the {split} images"] = list(source.class_names)

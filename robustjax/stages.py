@@ -11,7 +11,7 @@ from robustjax import assemble, pretrained, saved
 from robustjax import config as configs
 from robustjax import workdir as workdirs
 from robustjax.evaluation import evaluate, trajectory
-from robustjax.runtime import checkpoint, log, parallel
+from robustjax.runtime import checkpoint, distributed, log, parallel
 from robustjax.runtime.distributed import Hosts
 from robustjax.runtime.preemption import Stop
 from robustjax.training import loop
@@ -57,7 +57,8 @@ def train(run: Run) -> TrainState:
   schedule = assemble.schedule(config)
   checkpoints = checkpoint.Checkpoints(run.workdir / workdirs.CHECKPOINTS, loop.BEST)
   initial = jax.jit(lambda key: assemble.initial_state(config, key))
-  run.hosts.agree({"the last saved step": max(checkpoints.steps(), default=None)})
+  last = max(checkpoints.steps(), default=None)
+  run.hosts.agree({"the last saved step": last}, remedy=distributed.ONE_WORKDIR)
   if checkpoints.steps():
     state = saved.load(checkpoints, config, mesh)
   else:
@@ -108,7 +109,8 @@ def evaluation(run: Run, state: TrainState) -> dict[str, Any]:
   # Where one host sees fewer counts than another, they would take other batches.
   progress = run.workdir / evaluate.PROGRESS
   counted = log.read_json(progress)["batches"] if progress.exists() else 0
-  run.hosts.agree({"the number of evaluated batches": counted})
+  said = {"the number of evaluated batches": counted}
+  run.hosts.agree(said, remedy=distributed.ONE_WORKDIR)
   results = evaluate.evaluate(
     assemble.evaluation_steps(config, run.mesh),
     assemble.branches(config, state.variables),

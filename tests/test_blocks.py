@@ -212,6 +212,10 @@ def test_each_policy_keeps_what_it_says():
   outputs = [("bfloat16", 4), ("bfloat16", 4), ("bfloat16", 16), ("bfloat16", 16)]
   assert kept(made["convolutions"], "parameter") == outputs
   assert len(kept(made["none"], "parameter")) > len(outputs)
+  # What group norm normalised is more than signs.
+  grouped = {r: net("gn", remat=r, **attributes) for r in ("none", "block")}
+  assert kept(grouped["block"], "pixel") == only
+  assert len(kept(grouped["none"], "pixel")) > len(signs)
 
 
 def test_the_paper_scale_is_scanned_and_its_attack_computes_nothing_again():
@@ -219,6 +223,9 @@ def test_the_paper_scale_is_scanned_and_its_attack_computes_nothing_again():
   assert assemble.network(c, "tpu").scan
   assert assemble.network(c, "tpu").remat == "block"
   assert assemble.network(c, "tpu", attacked=True).remat == "none"
+  grouped = config.base("test")
+  grouped.model.norm = "gn"
+  assert assemble.network(grouped, "tpu", attacked=True).remat == "block"
   # Inside a loop a CPU is slow with XLA's convolutions.
   assert assemble.network(c, "cpu").method == "shifted"
   assert assemble.network(c, "tpu").method == "lax"
@@ -249,3 +256,12 @@ def program(depth, scan=True):
 @pytest.mark.slow
 def test_a_scanned_train_step_does_not_grow_with_the_depth():
   assert program(50) == program(638) < program(50, scan=False) / 1.5
+
+
+@pytest.mark.parametrize("scan", [False, True])
+def test_only_a_loop_does_without_the_barrier(scan):
+  made = net("bn", scan=scan, remat="block", stages=(3,))
+  variables = jax.eval_shape(made.init, jax.random.key(0), IMAGES)
+  text = str(jax.make_jaxpr(lambda v, x: made.apply(v, x))(variables, IMAGES))
+  counts = text.count("prevent_cse=True"), text.count("prevent_cse=False")
+  assert counts == ((1, 1) if scan else (3, 0))

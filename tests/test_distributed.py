@@ -7,13 +7,17 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
+import jax
 import pytest
 
+from robustjax import config, main
 from robustjax.runtime import distributed
 from robustjax.runtime.distributed import Hosts
+from robustjax.runtime.rendezvous import Place
 
 ROOT = Path(__file__).parents[1]
 TINY = [
@@ -307,3 +311,56 @@ def test_the_code_is_every_file_of_the_package():
   found = distributed.code()
   assert "robustjax/main.py" in found and "robustjax/models/norm.py" in found
   assert all(len(digest) == 12 for digest in found.values())
+
+
+def test_what_all_hosts_must_share():
+  found = main.facts(config.base("mbn_alp", "mini"), Path("somewhere"))
+  assert found["--workdir"] == "somewhere" and found["jax"] == jax.__version__
+  assert "jaxlib" in found and "the digest of robustjax/main.py" in found
+  assert found["config.attack.eps"] == 32.0
+  assert not {"config.data.workers", "config.data.data_dir"} & set(found)
+
+
+def test_jax_that_does_not_connect_ends_with_a_line(monkeypatch):
+  told, over, given = [], threading.Event(), {}
+
+  def never(*_, **flags):
+    given.update(flags)
+    over.wait(5)
+
+  monkeypatch.setattr(distributed, "_CONNECT", 0.05)
+  monkeypatch.setattr(
+    Hosts, "_end", lambda self, *said: (told.append(said), over.set())
+  )
+  monkeypatch.setattr(jax.distributed, "initialize", never)
+  Hosts(Place("a:1", 2, 1, (3,)), []).connect()
+  ((line, status),) = told
+  assert "JAX does not connect them at a:1" in line and status == distributed.LOST
+  assert given["local_device_ids"] == (3,)
+
+
+def test_workers_end_with_their_process(pair):
+  worker = (
+    "import multiprocessing as m; m.get_context('spawn').Process(target=time.sleep,"
+    " args=(100,), daemon=True).start(); time.sleep(1)"
+  )
+  # A worker that goes on holds the pipes.
+  found = ended(pair(f"{worker}; raise UserError('no disk')"), 20)
+  assert [status for status, *_ in found] == [2, 2]
+
+
+def test_the_first_does_not_wait_for_the_one_that_failed(pair):
+  both = pair("time.sleep(100 if first else 1); raise UserError('no disk')")
+  began = time.monotonic()
+  ended(both, 20)
+  assert time.monotonic() - began < 1 + distributed._PATIENCE
+
+
+def test_other_devices_end_both_with_the_difference(started, tmp_path):
+  flags = ["-m", "robustjax.main", *TINY, f"--workdir={tmp_path / 'run'}"]
+  flags += [f"--coordinator={coordinator()}", "--processes=2", "--wait=60"]
+  both = [
+    started([*flags, f"--process={p}"], devices) for p, devices in ((0, 4), (1, 2))
+  ]
+  for line in one_line_each(ended(both)):
+    assert "the number of devices is 4 on process 0" in line and "and 2 on" in line

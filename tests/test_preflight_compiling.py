@@ -1,5 +1,7 @@
 """What the compiler says of a program, kept and read back."""
 
+import dataclasses
+
 import jax
 import pytest
 from test_preflight_programs import small
@@ -121,3 +123,17 @@ def test_progress_goes_to_stderr(target, reading, capsys):
   shown = capsys.readouterr()
   assert not shown.out
   assert shown.err.startswith("compiling the evaluation, reading for cpu: ")
+
+
+@pytest.mark.parametrize("change", [{"name": "another"}, {"compiler": "libtpu 1"}])
+def test_a_kept_result_is_of_one_target(target, reading, tmp_path, change):
+  compiling.compile_program(reading, target, tmp_path)
+  other = dataclasses.replace(target, **change)
+  assert not compiling.compile_program(reading, other, tmp_path).kept
+
+
+@pytest.mark.parametrize("unit", list(enumerate("KMGT", 1)))
+def test_units_of_a_refusal(unit):
+  power, letter = unit
+  text = f"Used 2.5{letter} of 1.0{letter} hbm"
+  assert compiling.out_of_memory(text) == int(2.5 * 2 ** (10 * power))

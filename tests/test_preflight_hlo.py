@@ -231,3 +231,45 @@ def test_the_tiny_net_of_the_tests_counts_too():
   made = compiled(net.apply, variables, images)
   own, theirs = hlo.flops(hlo.read(made.as_text())), made.cost_analysis()["flops"]
   assert 0.5 * theirs < own < theirs  # theirs has the additions of norms too
+
+
+ASYNC = """HloModule jit_f
+
+%begin (a: f32[3,5]) -> (f32[3,5], f32[24,5]) {
+  %a = f32[3,5]{1,0} parameter(0)
+  %g = f32[24,5]{1,0} all-gather(%a), channel_id=2, dimensions={0}
+  ROOT %s = (f32[3,5]{1,0}, f32[24,5]{1,0}) custom-call(%g), custom_call_target="AsyncCollectiveStart"
+}
+
+%async_collective_fusion.1 (b: f32[3,5], c: f32[5,5]) -> f32[3,5] {
+  %b = f32[3,5]{1,0} parameter(0)
+  %c = f32[5,5]{1,0} parameter(1)
+  %g.1 = f32[24,5]{1,0} all-gather(%b), channel_id=2, dimensions={0}
+  ROOT %y = f32[3,5]{1,0} convolution(%b, %c), dim_labels=bf_io->bf
+}
+
+%end (d: f32[3,5]) -> f32[24,5] {
+  %d = f32[3,5]{1,0} parameter(0)
+  %g.2 = f32[24,5]{1,0} all-gather(%d), channel_id=2, dimensions={0}
+  ROOT %e = f32[24,5]{1,0} custom-call(%d, %g.2), custom_call_target="AsyncCollectiveDone"
+}
+
+ENTRY %main (p: f32[3,5], q: f32[5,5]) -> f32[24,5] {
+  %p = f32[3,5]{1,0} parameter(0)
+  %q = f32[5,5]{1,0} parameter(1)
+  %start = (f32[3,5]{1,0}, f32[24,5]{1,0}) fusion(%p), kind=kCustom, calls=%begin
+  %fusion = f32[3,5]{1,0} fusion(%p, %q), kind=kOutput, calls=%async_collective_fusion.1
+  ROOT %done = f32[24,5]{1,0} fusion(%fusion), kind=kCustom, calls=%end
+}
+"""  # noqa: E501
+
+
+def test_a_tpus_asynchronous_collective_counts_once():
+  found = hlo.read(ASYNC)
+  assert hlo.collectives(found) == {"all-gather": hlo.Traffic(1, 3 * 5 * 4)}
+  assert hlo.flops(found) == 2 * 3 * 5 * 5
+
+
+def test_the_longest_loop_is_so_with_its_trips():
+  short, long = hlo.Loop(2, hlo.Work(10.0)), hlo.Loop(30, hlo.Work(1.0))
+  assert hlo.longest(hlo.Work(loops=(short, long))) is long

@@ -68,3 +68,9 @@ def test_the_next_size_may_have_been_refused():
   made = search(lambda n: 7 * n, 7 * 40, 32)
   assert made.images == 32 and made.tried[64] == 7 * 64 and made.next_refused
   assert not search(lambda n: 7 * n, 7 * 1000, 32).next_refused
+
+
+@pytest.mark.parametrize("start", [64, 256])
+def test_around_refusals_without_numbers_the_largest_is_found(start):
+  made = search(lambda n: 7 * n if n <= 100 else None, 10**6, start)
+  assert made.images == 96

@@ -66,7 +66,7 @@ def test_what_does_not_fit_says_by_how_much_and_what_to_change(monkeypatch, caps
   status, out, _ = say(monkeypatch, capsys, *NET, "--device=cpu")
   assert status == command.DOES_NOT_FIT
   assert "The train step does not fit by " in out and "MiB" in out
-  for way in ("--config.train.batch_size", "--config.model.remat=block", "depth"):
+  for way in ("--config.model.group", "--config.model.remat=block", "depth"):
     assert way in out
   assert "No batch fits, not even one group a device" in out
   assert "It does not fit on cpu." in out

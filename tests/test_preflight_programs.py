@@ -6,7 +6,7 @@ import pytest
 
 from robustjax import assemble, config
 from robustjax.evaluation import trajectory
-from robustjax.preflight import programs
+from robustjax.preflight import compiling, programs, topology
 from robustjax.runtime import parallel
 
 
@@ -88,7 +88,22 @@ def test_bytes_of_the_parts_are_those_of_the_arrays(run):
   variables = assemble.branches(made, state.variables)["adv"]
   assert advance.parts["batch"] == a_device((test, targets, adv))
   assert advance.parts["parameters"] == a_device(variables["params"])
-  assert advance.beside == a_device(state) - a_device(variables)
+  idle = a_device(state) - a_device(variables)
+  assert advance.beside == idle + a_device(adv)  # the first iterate is kept
+  read, begin = programs.evaluation(made, mesh)[1:]
+  assert read.beside == advance.beside + a_device(test["image"])
+  assert begin.beside == a_device(state)
+
+
+def test_a_validation_holds_the_whole_state(run):
+  made, mesh, _, _, test, _ = run
+  program = programs.validation(made, mesh)
+  compiled = compiling.compile_program(program, topology.cpu())
+  in_all = compiled.memory.arguments + program.beside
+  # Of the batch it takes no index.
+  assert in_all >= sum(program.parts.values()) - program.parts["batch"] + (
+    a_device(test["image"])
+  )
 
 
 def test_without_running_statistics_there_is_one_train_step():

@@ -1,7 +1,9 @@
 """Names of slices, and the figures of the chips."""
 
+import importlib.metadata
 import importlib.util
 import math
+import types
 
 import pytest
 
@@ -70,3 +72,15 @@ def test_figures_of_a_chip(kind):
   per = 2 if chip.counts_cores else 1
   for name, shape in chips.names(kind).items():
     assert int(name.rpartition("-")[2]) == per * math.prod(map(int, shape.split("x")))
+
+
+def test_a_device_of_a_v3_has_half_a_chips_peak(monkeypatch):
+  devices = [types.SimpleNamespace(id=i, process_index=i // 8) for i in range(32)]
+  found = types.SimpleNamespace(devices=devices)
+  monkeypatch.setattr(topology.topologies, "get_topology_desc", lambda **_: found)
+  monkeypatch.setattr(importlib.util, "find_spec", lambda name: True)
+  monkeypatch.setattr(importlib.metadata, "version", lambda name: "1")
+  monkeypatch.setattr(topology.jax.config, "update", lambda *_: None)
+  monkeypatch.setattr(topology.os, "environ", {})
+  made = topology.tpu("v3-32")
+  assert (made.chips, made.hosts, made.peak) == (16, 4, 61.5e12)

@@ -205,3 +205,22 @@ def test_a_cluster_that_cannot_be_read_is_one_line(slurm):
   slurm.setenv("SLURM_NTASKS", "2(x2)")
   with pytest.raises(UserError, match=r"part of a cluster.*2\(x2\).*--processes=1"):
     rendezvous.place(None, None, None, wait=1)
+
+
+def test_a_process_0_that_hangs_is_given_up(address, monkeypatch):
+  """It answers once, and then says nothing though it lives."""
+  monkeypatch.setattr(rendezvous, "_REMIND", 0.1)
+  host, port = address.split(":")
+  with socket.create_server((host, int(port))) as server:
+    answered = []
+
+    def answer():
+      while True:
+        connection, _ = server.accept()
+        connection.sendall(b'{"process": 0, "host": "x"}\n')
+        answered.append(connection)
+
+    threading.Thread(target=answer, daemon=True).start()
+    with pytest.raises(rendezvous.Absent, match="process 0 of 2 is not at"):
+      rendezvous.meet(rendezvous.Place(address, 2, 1), 1.0)
+  assert len(answered) > 1  # it tried again

@@ -161,8 +161,9 @@ def count_batch(
   """
   targets, start = steps.begin(batch, key)
   everything = batch["mask"]
-  clean = batch["image"].astype(jnp.float32)
-  _, counts = steps.read(variables, batch, clean, targets, everything)
+  _, counts = steps.read(
+    variables, batch, batch["image"].astype(jnp.float32), targets, everything
+  )
   found = {f"{name}/0": counts[name] for name in ("correct", "target_hits")}
   found |= {"skipped": counts["skipped"]} if "skipped" in counts else {}
   survived, worst = everything, counts["correct"]

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -18,7 +19,7 @@ from robustjax import assemble, commandline
 from robustjax.errors import UserError
 from robustjax.preflight import chips, examine, table, text, topology
 
-FITS, DOES_NOT_FIT, MISTAKE = 0, 1, 2  # exit statuses
+FITS, DOES_NOT_FIT, MISTAKE, BUG = 0, 1, 2, 3  # exit statuses
 
 
 def main() -> int:
@@ -30,6 +31,9 @@ def main() -> int:
   except UserError as error:
     print(f"error: {error}", file=sys.stderr)
     return MISTAKE
+  except Exception:  # Python's own status for it says "does not fit"
+    traceback.print_exc()
+    return BUG
 
 
 def run(given: argparse.Namespace) -> int:
@@ -78,7 +82,8 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
   parser = _Parser(
     prog="python -m robustjax.preflight",
     description=(__doc__ or "").splitlines()[0],
-    epilog="Exit status: 0 it fits, 1 it does not, 2 a mistake. The TPU compiler is"
+    epilog="Exit status: 0 it fits (or the table is written), 1 it does not, 2 a"
+    " mistake, 3 a bug, with its traceback. The TPU compiler is"
     " pip install 'robustjax[tpu]'; no TPU is needed.",
     allow_abbrev=False,
     usage="%(prog)s --config=FILE[:VARIANTS] --topology=SLICE [--config.x.y=value ...]",
@@ -113,7 +118,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     "--largest",
     action=argparse.BooleanOptionalAction,
     default=True,
-    help="looks for the largest batch that fits: up to three compiles more",
+    help="looks for the largest batch that fits: up to four compiles more",
   )
   parser.add_argument(
     "--cache",

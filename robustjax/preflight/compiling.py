@@ -27,6 +27,11 @@ from robustjax.runtime import log
 
 # Environment variables that change what the compilers do.
 _FLAGS = ("XLA_FLAGS", "LIBTPU_INIT_ARGS")
+# This code as it was imported: it may be edited while a table compiles.
+_CODE = [
+  Path(__file__).with_name(name).read_text()
+  for name in ("chips.py", "compiling.py", "hlo.py", "topology.py")
+]
 _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "": 1}
 
 
@@ -135,7 +140,6 @@ def _compile(lowered: Any) -> Compiled:
 
 def _key(lowered: Any, target: Target) -> str:
   """A name for everything that a result depends on, this code included."""
-  here = Path(__file__).parent
   parts = [
     lowered.as_text(),
     target.name,
@@ -144,7 +148,7 @@ def _key(lowered: Any, target: Target) -> str:
     importlib.metadata.version("jax"),
     importlib.metadata.version("jaxlib"),
     *(f"{name}={os.environ.get(name, '')}" for name in _FLAGS),
-    *((here / name).read_text() for name in ("compiling.py", "hlo.py")),
+    *_CODE,
   ]
   return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 

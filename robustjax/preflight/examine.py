@@ -38,9 +38,13 @@ class Checked:
   @property
   def needed(self) -> int | None:
     """Bytes a device, arrays that lie beside it included; None if nobody says."""
-    memory = self.compiled.memory
-    bytes_ = memory.total if memory else self.compiled.needed
-    return None if bytes_ is None else bytes_ + self.program.beside
+    memory, refused = self.compiled.memory, self.compiled.needed
+    if memory:
+      return memory.total + self.program.beside
+    if refused is None:
+      return None
+    # A refusal's number may be rounded down to the memory that there is.
+    return max(refused + self.program.beside, self.hbm + 1)
 
   @property
   def fits(self) -> bool:
@@ -121,12 +125,12 @@ def examine(
   found = None
   if look_for_largest:
     found = _largest(config, target, checked[0], compiled)
-  uncounted = {name for one in checked for name in _uncounted(one)}
+  unknown = {name for one in checked for name in uncounted(one)}
   guessed = None
-  if not uncounted:
+  if not unknown:
     works = {one.program.name: one.compiled.work for one in checked}
     guessed = forecast_of(config, target, works, utilisation)
-  return Examined(config, target, checked, found, guessed, sorted(uncounted))
+  return Examined(config, target, checked, found, guessed, sorted(unknown))
 
 
 def check(config: assemble.Config, devices: int) -> None:
@@ -146,7 +150,7 @@ def check(config: assemble.Config, devices: int) -> None:
     ) from error
 
 
-def _uncounted(one: Checked) -> set[str]:
+def uncounted(one: Checked) -> set[str]:
   """What keeps a program's operations from being counted."""
   work = one.compiled.work
   if work is None:
@@ -247,11 +251,13 @@ def amount(config: assemble.Config) -> Amount:
   )
 
 
-def advice(one: Checked, config: assemble.Config) -> str:
-  """What to change for a program that does not fit."""
+def advice(one: Checked, config: assemble.Config, images: int) -> str:
+  """What to change for a program that does not fit, with so many images a device."""
   flat = configs.flatten(config)
   if one.program.name in (programs.TRAIN, programs.RUNNING):
     ways = ["more chips or a smaller --config.train.batch_size (fewer images a device)"]
+    if images <= config.model.group:  # main refuses less than a group a device
+      ways = ["--config.model.group (fewer images that share their statistics)"]
     if flat["model.remat"] != "block":
       ways.append("--config.model.remat=block, which computes activations again")
     return "; ".join([*ways, "a smaller --config.model.depth"])

@@ -178,11 +178,24 @@ class _Walk:
       return max(map(self.work, names), key=flops, default=Work())
     if one.opcode in ("fusion", "call", "async-start"):
       called = one.calls("calls") or one.calls("to_apply")
-      return self.work(called) if called else Work()
+      work = self.work(called) if called else Work()
+      if called and one.opcode == "fusion" and self._goes_on(called):
+        return dataclasses.replace(work, collectives={})
+      return work
     target = re.search(r'custom_call_target="([^"]*)"', one.attributes)
     if one.opcode == "custom-call" and target and _PRODUCTS.search(target.group(1)):
       return Work(uncounted=(target.group(1),))
     return Work()
+
+  def _goes_on(self, name: str) -> bool:
+    """Whether a TPU's fusion repeats a collective that another one has begun.
+
+    The beginning, what is computed meanwhile and the end each hold the collective.
+    """
+    if name.startswith("async_collective_fusion"):
+      return True
+    inside = self._computations[name].instructions.values()
+    return any('"AsyncCollectiveDone"' in one.attributes for one in inside)
 
   def _loop(self, one: _Instruction, here: _Computation) -> Work:
     body = one.calls("body")

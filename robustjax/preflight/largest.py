@@ -58,6 +58,8 @@ def largest(
     best = max((n for n, b in tried.items() if not too_large(b)), default=0)
     worst = min((n for n, b in tried.items() if too_large(b)), default=None)
     guess = _on_line(tried, hbm) // group * group
+    if worst is not None and tried[worst] is None:  # no line leads to it
+      guess = min(guess, max(best + group, (best + worst) // 2 // group * group))
     if worst is not None:
       guess = min(guess, worst - group)
     guess = max(guess, best)
@@ -76,8 +78,8 @@ def largest(
 def _on_line(tried: dict[int, int | None], hbm: int) -> int:
   """Where the line through the two sizes that are nearest to the memory meets it."""
   points = [(n, b) for n, b in tried.items() if b is not None]
-  if len(points) < 2:  # refusals that say nothing: half of the least of them
-    return min(n for n, b in tried.items() if b is None) // 2
+  if len(points) < 2:  # refusals that say nothing: the least of them
+    return min(n for n, b in tried.items() if b is None)
   points = sorted(points, key=lambda point: abs(point[1] - hbm))[:2]
   (n0, b0), (n1, b1) = sorted(points)
   return int(n0 + (hbm - b0) * (n1 - n0) / (b1 - b0)) if b1 > b0 else n1

@@ -60,7 +60,9 @@ def validation(config: assemble.Config, mesh: Any) -> Program:
   batch = _batch(config, mesh, config.eval.batch_size, masked=True)
   parts = {**_parts(state), "batch": _share(batch, mesh)}
   function = assemble.eval_step(config, mesh)
-  return Program(VALIDATION, function, (state, batch, _key()), parts)
+  # The step does not take the optimiser's state, which is there all the same.
+  beside = _bytes(state.opt_state)
+  return Program(VALIDATION, function, (state, batch, _key()), parts, beside)
 
 
 def evaluation(config: assemble.Config, mesh: Any) -> list[Program]:
@@ -79,7 +81,9 @@ def evaluation(config: assemble.Config, mesh: Any) -> list[Program]:
     "statistics": of_network.get("batch_stats", 0),
   }
   parts = {**network, "batch": _share((batch, targets, adv), mesh)}
-  beside = _bytes(state) - sum(network.values())
+  # The first iterate is kept for the next trajectory; a reading takes no image.
+  beside = _bytes(state) - sum(network.values()) + _share(adv, mesh)
+  image = _share(batch["image"], mesh)
   (first, *_) = trajectory.trajectories(
     config.eval.readings, config.eval.eps, config.eval.step_size
   )
@@ -89,7 +93,7 @@ def evaluation(config: assemble.Config, mesh: Any) -> list[Program]:
   begin = {"batch": _share(batch, mesh)}
   return [
     Program(ADVANCE, steps.advance, attack, parts, beside),
-    Program(READ, steps.read, reading, parts, beside),
+    Program(READ, steps.read, reading, parts, beside + image),
     Program(BEGIN, steps.begin, (batch, _key()), begin, _bytes(state)),
   ]
 

@@ -41,8 +41,8 @@ class Row:
   Attributes:
     refusal: why main would not run it there, else "".
     images: a device.
-    needed: bytes a device of the train step; None if nobody says.
-    fits: whether all its programs do.
+    needed: bytes a device of the program that needs most; None if nobody says.
+    fits: whether its train step and its evaluation do.
     step_flops: operations of a device in a train step, or None.
     forecast: None if it does not fit.
   """
@@ -124,11 +124,13 @@ def _row(
   except UserError as error:
     return Row(refusal=str(error))
   checked = _checked(one_program(config), target, cache, known)
+  if unknown := {name for one in checked for name in examine.uncounted(one)}:
+    raise ValueError(f"operations of {config.setting} are not known: {sorted(unknown)}")
   works = {one.program.name: _own(one, config) for one in checked}
   step = works[programs.TRAIN]
   return Row(
     images=config.train.batch_size // len(target.devices),
-    needed=checked[0].needed,
+    needed=max((one.needed for one in checked if one.needed), default=None),
     fits=all(one.fits for one in checked),
     step_flops=hlo.flops(step) if step else None,
     forecast=examine.forecast_of(config, target, works, utilisation),

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from robustjax import config as configs
-from robustjax.preflight import hlo
+from robustjax.preflight import hlo, programs
 from robustjax.preflight.chips import GIB
 from robustjax.preflight.examine import Checked, Examined, advice
 from robustjax.preflight.forecast import DAY
@@ -98,7 +98,7 @@ def _program(one: Checked, found: Examined) -> dict[str, Any]:
     "arguments": dict(one.program.parts),
     "memory": dataclasses.asdict(memory) if memory else None,
     "beside": one.program.beside,
-    "flops": hlo.flops(work) if work else None,
+    "flops": hlo.flops(work) if work and not hlo.uncounted(work) else None,
     "loops": _loops(work) if work else None,
     "collectives": {
       kind: dataclasses.asdict(traffic)
@@ -108,7 +108,7 @@ def _program(one: Checked, found: Examined) -> dict[str, Any]:
     else None,
     "compile_seconds": compiled.seconds,
     "kept": compiled.kept,
-    "advice": "" if one.fits else advice(one, found.config),
+    "advice": "" if one.fits else advice(one, found.config, found.images),
   }
 
 
@@ -135,7 +135,7 @@ def _programs(found: Examined) -> str:
       one.program.name,
       "yes" if one.fits else "NO",
       gib(one.needed),
-      _work(one.compiled.work),
+      _work(one.program.name, one.compiled.work),
       f"{one.compiled.seconds:.0f} s" + (" (kept)" if one.compiled.kept else ""),
     )
     for one in found.checked
@@ -143,11 +143,14 @@ def _programs(found: Examined) -> str:
   return table.align([header, *rows], right=range(2, len(header)))
 
 
-def _work(work: hlo.Work | None) -> str:
+def _work(name: str, work: hlo.Work | None) -> str:
   if work is None:
     return ""
+  if hlo.uncounted(work):
+    return "unknown"
   unknown = any(loop.trips is None for loop in work.loops)
-  return operations(hlo.flops(work)) + (" an attack step" if unknown else "")
+  told = " an attack step" if unknown and name == programs.ADVANCE else ""
+  return operations(hlo.flops(work)) + told
 
 
 def _refusals(found: Examined) -> str:
@@ -157,7 +160,7 @@ def _refusals(found: Examined) -> str:
       by = f" by {gib(one.exceeds)}" if one.exceeds else ""
       told.append(
         f"The {one.program.name} does not fit{by}."
-        f" Change: {advice(one, found.config)}."
+        f" Change: {advice(one, found.config, found.images)}."
         + (f"\nThe compiler: {one.compiled.refusal}" if one.compiled.refusal else "")
       )
   return "\n".join(told)
@@ -166,23 +169,27 @@ def _refusals(found: Examined) -> str:
 def _memory(found: Examined) -> str:
   one = found.checked[0]
   memory = one.compiled.memory
-  if memory is None:
-    return ""
   parts = dict(one.program.parts)
-  padding = memory.arguments - sum(parts.values())
-  rows = [
-    *parts.items(),
-    ("padding of their layout", padding),
-    ("results", memory.outputs),
-    ("temporaries: activations, workspace", memory.temporaries),
-    ("code", memory.code),
-    ("all", memory.total),
-    ("of", one.hbm),
-  ]
+  rows: list[tuple[str, int | None]] = [*parts.items()]
+  if memory is None:
+    rows.append(("activations, workspace and code", _rest(one)))
+  else:
+    padding = memory.arguments - sum(parts.values())
+    rows.append(("padding of their layout", padding))
+    rows.append(("results", memory.outputs))
+    rows.append(("temporaries: activations, workspace", memory.temporaries))
+    rows.append(("code", memory.code))
+  rows += [("all", one.needed), ("of", one.hbm)]
   body = table.align(
     [(f"{one.program.name}, a device", ""), *((k, gib(v)) for k, v in rows)], right=(1,)
   )
   return body
+
+
+def _rest(one: Checked) -> int | None:
+  """What a program that does not fit needs beside its arguments."""
+  needed = one.needed
+  return None if needed is None else needed - sum(one.program.parts.values())
 
 
 def _traffic(found: Examined) -> str:
@@ -205,15 +212,11 @@ def _largest(found: Examined) -> str:
   if not answer.images:
     return f"No batch fits, not even one group a device (compiled: {sizes})."
   devices, group = len(found.target.devices), found.config.model.group
-  more = (
-    "compiled too, and does not fit"
-    if answer.next_refused
-    else ("would not fit by the line through the sizes that were compiled")
-  )
+  more = "compiled too, and does not fit" if answer.next_refused else "not tried"
   return (
     f"The largest batch that fits has {answer.images} images a device,"
     f" {answer.images * devices} in all, and was compiled; {answer.images + group} a"
-    f" device {'was ' if answer.next_refused else ''}{more} ({sizes})."
+    f" device was {more} ({sizes})."
   )
 
 

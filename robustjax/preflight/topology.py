@@ -168,7 +168,7 @@ def _parse(name: str) -> tuple[str, str]:
   counts = "; the number counts TensorCores" if chips.CHIPS[kind].counts_cores else ""
   near = difflib.get_close_matches(name, [*have, *(f"{kind}:{s}" for s in shapes)], 1)
   hint = f"did you mean {near[0]}? " if near else ""
-  raise UserError(f"there is no slice {name!r}: {hint}there is {listed}{counts}")
+  raise UserError(f"no slice {name!r} is known: {hint}there is {listed}{counts}")
 
 
 def _wanted_libtpu() -> str:

@@ -30,6 +30,10 @@ from robustjax.runtime.rendezvous import Peer, Place
 
 MISTAKE, LOST = rendezvous.MISTAKE, rendezvous.LOST  # exit statuses
 
+ALIKE = "start the same command with the same installation on every host"
+ONE_WORKDIR = "every host must see the same files in --workdir"
+ONE_DATA_SET = "every host must read the same data set"
+
 _CONNECT = 60  # seconds for JAX, once all processes are there
 _REMIND = 30  # seconds between two lines about who is waited for
 _PATIENCE = 5  # seconds for the others to end first, or to say why
@@ -65,7 +69,7 @@ class Hosts:
     """Whether this process writes the files and talks to the person."""
     return self._place is None or self._place.process == 0
 
-  def agree(self, facts: Mapping[str, Any], note: str = "") -> str:
+  def agree(self, facts: Mapping[str, Any], note: str = "", remedy: str = ALIKE) -> str:
     """Waits for all processes and compares what they say.
 
     Every process calls it, at the same point. If they differ, all end with a line
@@ -74,6 +78,7 @@ class Hosts:
     Args:
       facts: name -> JSON value; what must be the same everywhere.
       note: of process 0: what it tells the others.
+      remedy: how they come to be the same.
 
     Returns:
       The note of process 0.
@@ -84,7 +89,7 @@ class Hosts:
       leader.send({"facts": mine})
       return str(leader.inbox.get()["note"])
     every = [mine, *(self._receive(peer) for peer in self._peers)]
-    if line := self._difference(every):
+    if line := self._difference(every, remedy):
       # No exception: whoever is told sends the line back, to be printed again.
       self._take_over()
       self._end_all(line, MISTAKE)
@@ -173,7 +178,7 @@ class Hosts:
       except queue.Empty:
         log.complain(f"waiting for {self._name(peer)}")
 
-  def _difference(self, every: list[dict[str, Any]]) -> str:
+  def _difference(self, every: list[dict[str, Any]], remedy: str) -> str:
     """The first fact that is not the same everywhere, and who has which value."""
     names = [self._me(), *map(self._name, self._peers)] if self._peers else [""]
     for fact in sorted(set().union(*every)):
@@ -181,8 +186,7 @@ class Hosts:
       for name, value in zip(names, values, strict=True):
         if value != values[0]:
           return (
-            f"{fact} is {values[0]!r} on {names[0]} and {value!r} on {name}: start the"
-            " same command with the same installation on every host"
+            f"{fact} is {values[0]!r} on {names[0]} and {value!r} on {name}: {remedy}"
           )
     return ""
 
@@ -190,7 +194,9 @@ class Hosts:
     """Takes in what a process sends until it is gone; a thread for each."""
     while message := rendezvous.read(peer.lines):
       if "error" in message:
-        self._end(message["error"], message["status"])
+        # In another thread: this one has yet to see the other process go.
+        told = message["error"], message["status"]
+        threading.Thread(target=self._end, args=told).start()
       elif "done" in message:
         peer.done.set()
       else:

@@ -278,7 +278,8 @@ def _starts(peer: Peer) -> bool:
       if answer.get("process") != 0:
         break
       peer.host = str(answer.get("host"))
-      peer.socket.settimeout(None)
+      # Process 0 says something every _REMIND seconds, or hangs.
+      peer.socket.settimeout(None if "all" in answer else 3 * _REMIND)
       if "waiting" in answer:
         log.complain(str(answer["waiting"]))
       starts = "all" in answer
