@@ -1,6 +1,7 @@
 """What the compiler says of a program, kept and read back."""
 
 import dataclasses
+import os
 
 import jax
 import pytest
@@ -137,3 +138,25 @@ def test_units_of_a_refusal(unit):
   power, letter = unit
   text = f"Used 2.5{letter} of 1.0{letter} hbm"
   assert compiling.out_of_memory(text) == int(2.5 * 2 ** (10 * power))
+
+
+def test_what_compiles_is_marked_until_it_ends(target, reading, tmp_path, monkeypatch):
+  def interrupted(lowered):
+    (mark,) = tmp_path.iterdir()
+    assert mark.suffix == ".begun" and str(os.getpid()) in mark.name
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(compiling, "_compile", interrupted)
+  with pytest.raises(KeyboardInterrupt):
+    compiling.compile_program(reading, target, tmp_path)
+  assert not list(tmp_path.iterdir())
+
+
+def test_a_crash_is_kept_for_the_program_of_that_process(target, reading, tmp_path):
+  compiling.compile_program(reading, target, tmp_path)
+  (kept,) = tmp_path.iterdir()
+  kept.rename(mark := tmp_path / f"{kept.stem}.77.begun")
+  assert not compiling.crashed(tmp_path, 7, 11) and mark.exists()
+  assert compiling.crashed(tmp_path, 77, 11)
+  made = compiling.compile_program(reading, target, tmp_path)
+  assert made.kept and made.crashed and made.memory is None and "11" in made.refusal

@@ -2,13 +2,17 @@
 
 import dataclasses
 import json
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from robustjax.preflight import __main__ as command
 from robustjax.preflight import chips, topology
 
+ROOT = Path(__file__).parents[1]
 NET = (
   "--config=experiments/mbn_alp.py:mini", "--config.model.stages=(1,)",
   "--config.model.width=4", "--config.train.batch_size=256",
@@ -125,3 +129,43 @@ def test_whether_a_batch_splits_is_known_without_a_compiler(
   assert found == status
   assert (f"on {devices} devices, {256 // devices} images each" in out) == (status == 0)
   assert ("does not split over" in err) == (status == 2)
+
+
+def test_a_compiler_that_crashes_is_an_answer(tmp_path):
+  """The process is killed as a crash would; the program is not tried again."""
+  cache = tmp_path / "cache"
+  program = (
+    "import os, signal, pathlib, jax._src.stages as stages\n"
+    "compile = stages.Lowered.compile\n"
+    "def crash(self, *args, **kwargs):\n"
+    f"  if not list(pathlib.Path({str(cache)!r}).glob('*.json')):\n"
+    "    os.kill(os.getpid(), signal.SIGSEGV)\n"
+    "  return compile(self, *args, **kwargs)\n"
+    "stages.Lowered.compile = crash\n"
+  )
+  (tmp_path / "sitecustomize.py").write_text(program)
+  paths = os.pathsep.join([str(tmp_path), str(ROOT)])
+  process = subprocess.run(
+    [sys.executable, "-m", "robustjax.preflight", *NET, "--device=cpu", "--no-largest",
+     f"--cache={cache}"],
+    cwd=ROOT, env={**os.environ, "PYTHONPATH": paths}, text=True, capture_output=True,
+  )  # fmt: skip
+  assert process.returncode == command.DOES_NOT_FIT, process.stderr
+  assert "The train step cannot be compiled." in process.stdout
+  assert "The compiler: it crashed (signal 11)" in process.stdout
+  assert process.stderr.count("the compiler crashed on this program") == 1
+  kept = list(cache.iterdir())
+  assert len(kept) == 5 and {path.suffix for path in kept} == {".json"}
+
+
+def test_a_crash_without_a_cache_is_one_line(tmp_path, monkeypatch, capsys):
+  monkeypatch.setattr(command, "_CHILD", "import os; os.kill(os.getpid(), 11)")
+  monkeypatch.setattr(sys, "argv", ["preflight", "--cache=", *NET, "--device=cpu"])
+  assert command.guarded() == command.BUG
+  assert capsys.readouterr().err == "error: the compiler crashed (signal 11)\n"
+
+
+def test_an_end_by_another_signal_is_passed_on(monkeypatch):
+  monkeypatch.setattr(command, "_CHILD", "import os; os.kill(os.getpid(), 15)")
+  monkeypatch.setattr(sys, "argv", ["preflight"])
+  assert command.guarded() == -15

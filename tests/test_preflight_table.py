@@ -130,6 +130,11 @@ def test_a_batch_that_does_not_split_has_no_numbers():
   assert refused == ["does not split", "", ""]
 
 
+def test_a_crash_of_the_compiler_is_said():
+  row = table.Row(images=32, crashed=True)
+  assert table._cells(row, topology.cpu())[0] == "32 images, **the compiler crashes**"
+
+
 def test_what_is_not_compiled_yet_is_empty_and_counted():
   here = dataclasses.replace(topology.cpu(), chips=8)
   large = dataclasses.replace(here, name="large", devices=here.devices * 32)

@@ -7,6 +7,7 @@ import argparse
 import json
 import os
 import signal
+import subprocess
 import sys
 import traceback
 from collections.abc import Sequence
@@ -17,9 +18,11 @@ from absl import logging
 
 from robustjax import assemble, commandline
 from robustjax.errors import UserError
-from robustjax.preflight import chips, examine, table, text, topology
+from robustjax.preflight import chips, compiling, examine, table, text, topology
 
 FITS, DOES_NOT_FIT, MISTAKE, BUG = 0, 1, 2, 3  # exit statuses
+_CHILD = "from robustjax.preflight import __main__ as m; import sys; sys.exit(m.main())"
+_CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE}
 
 
 def main() -> int:
@@ -34,6 +37,21 @@ def main() -> int:
   except Exception:  # Python's own status for it says "does not fit"
     traceback.print_exc()
     return BUG
+
+
+def guarded() -> int:
+  """`main` in a process of its own, since a compiler that crashes takes it along."""
+  words = [sys.executable, "-c", _CHILD, *sys.argv[1:]]
+  while True:
+    child = subprocess.Popen(words)
+    status = child.wait()
+    if status >= 0 or -status not in _CRASHES:
+      return status
+    cache = _parse(sys.argv[1:]).cache
+    if not cache or not compiling.crashed(Path(cache), child.pid, -status):
+      print(f"error: the compiler crashed (signal {-status})", file=sys.stderr)
+      return BUG
+    print("the compiler crashed on this program: going on without it", file=sys.stderr)
 
 
 def run(given: argparse.Namespace) -> int:
@@ -185,4 +203,4 @@ def _target(given: argparse.Namespace) -> topology.Target:
 
 
 if __name__ == "__main__":
-  sys.exit(main())
+  sys.exit(guarded())

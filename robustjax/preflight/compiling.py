@@ -2,7 +2,8 @@
 
 A result is kept in a folder, under everything that it depends on, so that a preflight
 that is repeated, or that was stopped, does not compile again. (JAX's own cache cannot
-read back what was compiled for absent devices.)
+read back what was compiled for absent devices.) While a program compiles, the folder
+says so: a compiler may crash, and take its process with it.
 """
 
 import contextlib
@@ -32,6 +33,7 @@ _CODE = [
   Path(__file__).with_name(name).read_text()
   for name in ("chips.py", "compiling.py", "hlo.py", "topology.py")
 ]
+_BEGUN = ".begun"
 _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "": 1}
 
 
@@ -68,6 +70,7 @@ class Compiled:
     work: what one device does; None if it does not fit.
     seconds: how long it compiled.
     kept: whether it is an earlier compile's result.
+    crashed: whether the compiler crashed on it.
   """
 
   memory: Memory | None
@@ -76,6 +79,7 @@ class Compiled:
   work: hlo.Work | None
   seconds: float
   kept: bool = False
+  crashed: bool = False
 
 
 def compile_program(
@@ -97,12 +101,34 @@ def compile_program(
     if file and file.exists():
       return _from_json(log.read_json(file))
     began = time.monotonic()
-    result = _compile(lowered)
+    with _marking(file):
+      result = _compile(lowered)
     result = dataclasses.replace(result, seconds=time.monotonic() - began)
   if file:
-    file.parent.mkdir(parents=True, exist_ok=True)
     log.write_json(file, dataclasses.asdict(result))
   return result
+
+
+def crashed(cache: Path, process: int, signal: int) -> bool:
+  """Keeps that the program on which a process ended cannot be compiled.
+
+  Args:
+    cache: where results are kept.
+    process: its number.
+    signal: that it ended of.
+
+  Returns:
+    Whether it was compiling.
+  """
+  begun = list(cache.glob(f"*.{process}{_BEGUN}"))
+  for mark in begun:
+    refusal = f"it crashed (signal {signal})"
+    result = Compiled(None, None, refusal, None, 0.0, crashed=True)
+    log.write_json(
+      cache / f"{mark.name.split('.')[0]}.json", dataclasses.asdict(result)
+    )
+    mark.unlink()
+  return bool(begun)
 
 
 def out_of_memory(text: str) -> int | None:
@@ -162,7 +188,23 @@ def _from_json(saved: Mapping[str, Any]) -> Compiled:
     work=hlo.from_dict(work) if work else None,
     seconds=saved["seconds"],
     kept=True,
+    crashed=saved["crashed"],
   )
+
+
+@contextlib.contextmanager
+def _marking(file: Path | None) -> Iterator[None]:
+  """Has a file beside the result while this process compiles it."""
+  if file is None:
+    yield
+    return
+  file.parent.mkdir(parents=True, exist_ok=True)
+  mark = file.with_suffix(f".{os.getpid()}{_BEGUN}")
+  mark.touch()
+  try:
+    yield
+  finally:
+    mark.unlink()
 
 
 @contextlib.contextmanager

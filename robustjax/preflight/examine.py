@@ -253,6 +253,8 @@ def amount(config: assemble.Config) -> Amount:
 
 def advice(one: Checked, config: assemble.Config, images: int) -> str:
   """What to change for a program that does not fit, with so many images a device."""
+  if one.compiled.crashed:
+    return "another batch size, --noconfig.model.scan, or another libtpu"
   flat = configs.flatten(config)
   if one.program.name in (programs.TRAIN, programs.RUNNING):
     ways = ["more chips or a smaller --config.train.batch_size (fewer images a device)"]

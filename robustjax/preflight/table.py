@@ -43,6 +43,7 @@ class Row:
     images: a device.
     needed: bytes a device of the program that needs most; None if nobody says.
     fits: whether its train step and its evaluation do.
+    crashed: whether the compiler crashed on one of them.
     step_flops: operations of a device in a train step, or None.
     forecast: None if it does not fit.
   """
@@ -51,6 +52,7 @@ class Row:
   images: int = 0
   needed: int | None = None
   fits: bool = False
+  crashed: bool = False
   step_flops: float | None = None
   forecast: Forecast | None = None
 
@@ -132,6 +134,7 @@ def _row(
     images=config.train.batch_size // len(target.devices),
     needed=max((one.needed for one in checked if one.needed), default=None),
     fits=all(one.fits for one in checked),
+    crashed=any(one.compiled.crashed for one in checked),
     step_flops=hlo.flops(step) if step else None,
     forecast=examine.forecast_of(config, target, works, utilisation),
   )
@@ -218,6 +221,8 @@ def _cells(row: Row | None, target: Target) -> list[str]:
     return ["", "", ""]
   if row.refusal:
     return ["does not split", "", ""]
+  if row.crashed:
+    return [f"{row.images} images, **the compiler crashes**", "", ""]
   size = f"{row.images} images, {text.gib(row.needed)}"
   if row.forecast is None or not row.fits:
     return [f"**{size} of {text.gib(target.hbm)}**", "", ""]

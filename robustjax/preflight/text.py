@@ -95,6 +95,7 @@ def _program(one: Checked, found: Examined) -> dict[str, Any]:
     "needed": one.needed,
     "exceeds": one.exceeds,
     "refusal": compiled.refusal,
+    "crashed": compiled.crashed,
     "arguments": dict(one.program.parts),
     "memory": dataclasses.asdict(memory) if memory else None,
     "beside": one.program.beside,
@@ -158,8 +159,9 @@ def _refusals(found: Examined) -> str:
   for one in found.checked:
     if not one.fits:
       by = f" by {gib(one.exceeds)}" if one.exceeds else ""
+      what = "cannot be compiled" if one.compiled.crashed else f"does not fit{by}"
       told.append(
-        f"The {one.program.name} does not fit{by}."
+        f"The {one.program.name} {what}."
         f" Change: {advice(one, found.config, found.images)}."
         + (f"\nThe compiler: {one.compiled.refusal}" if one.compiled.refusal else "")
       )
