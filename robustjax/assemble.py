@@ -34,7 +34,7 @@ def network(
 
   Args:
     config: checked.
-    platform: "cpu", "gpu" or "tpu": where it will run.
+    platform: where it will run, from `parallel.platform`.
     attacked: for use inside an attack's loop.
     plain: with a single branch, for variables from `norm.branch_of`.
   """
@@ -44,7 +44,9 @@ def network(
   else:
     mixture = model.norm == "mbn" and not plain
     norm = norms.batch(("clean", "adv") if mixture else ("all",))
-  in_loop = attacked or model.scan  # where a CPU is slow with XLA's convolutions
+  method: resnet.Method = "fenced" if platform == "tpu v6e" else "lax"
+  if platform == "cpu" and (attacked or model.scan):  # in a loop
+    method = "shifted"
   return resnet.make(
     tuple(model.stages) or model.depth,
     norm=norm,
@@ -53,7 +55,7 @@ def network(
     width=model.width,
     stem=model.stem,
     dtype=jnp.dtype(model.dtype),
-    method="shifted" if in_loop and platform == "cpu" else "lax",
+    method=method,
     scan=model.scan,
     # The gradient by pixel needs the signs of activations alone. To keep them takes no
     # more memory than to keep the blocks' inputs, and no second forward pass in every
@@ -162,7 +164,7 @@ def train_steps(config: Config, mesh: Any) -> dict[str, step.Step]:
   needed = (
     ("batch", "running") if config.train.running_statistics_epochs else ("batch",)
   )
-  platform = mesh.devices.flat[0].platform
+  platform = parallel.platform(mesh.devices.flat[0])
   return {
     statistics: parallel.pmap(
       train_step(config, platform, statistics), mesh, donate_argnums=(0,)
@@ -173,7 +175,7 @@ def train_steps(config: Config, mesh: Any) -> dict[str, step.Step]:
 
 def eval_step(config: Config, mesh: Any) -> step.Step:
   """The mapped and compiled validation step."""
-  platform = mesh.devices.flat[0].platform
+  platform = parallel.platform(mesh.devices.flat[0])
   made = step.make_eval_step(
     network(config, platform).apply, attack_step(config, platform), parallel.AXIS
   )
@@ -182,7 +184,7 @@ def eval_step(config: Config, mesh: Any) -> step.Step:
 
 def evaluation_steps(config: Config, mesh: Any) -> trajectory.Steps:
   """The mapped and compiled functions of the evaluation."""
-  platform = mesh.devices.flat[0].platform
+  platform = parallel.platform(mesh.devices.flat[0])
 
   def logits(attacked: bool) -> Any:
     net = network(config, platform, attacked=attacked, plain=True)

@@ -20,7 +20,7 @@ from robustjax.data import pipeline, sources, transforms
 from robustjax.errors import UserError
 from robustjax.evaluation import examples, statistics, trajectory
 from robustjax.report import anatomy
-from robustjax.runtime import log
+from robustjax.runtime import log, parallel
 from robustjax.training import step
 from robustjax.training.state import TrainState
 
@@ -261,7 +261,7 @@ def _name(config: assemble.Config) -> str:
 
 def _platform(state: TrainState) -> str:
   (device,) = state.step.devices()
-  return device.platform
+  return parallel.platform(device)
 
 
 def _check_layer(layer: str, names: dict[str, int]) -> None:

@@ -229,6 +229,7 @@ def test_the_paper_scale_is_scanned_and_its_attack_computes_nothing_again():
   # Inside a loop a CPU is slow with XLA's convolutions.
   assert assemble.network(c, "cpu").method == "shifted"
   assert assemble.network(c, "tpu").method == "lax"
+  assert assemble.network(c, "tpu v6e", attacked=True).method == "fenced"
   mini = assemble.network(config.base("test", "mini"), "cpu")
   assert (mini.scan, mini.remat, mini.method) == (False, "none", "lax")
 

@@ -1,4 +1,4 @@
-"""The shifted form is the convolution, with the same gradients."""
+"""The other forms are the convolution, with the same gradients."""
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,8 @@ NUMBERS = ("NHWC", "HWIO", "NHWC")
     (8, 7, 2, ((3, 3), (3, 3))),
   ],
 )
-def test_equals_lax(side, size, stride, padding):
+@pytest.mark.parametrize("form", [conv.shifted, conv.fenced])
+def test_equals_lax(form, side, size, stride, padding):
   noise = np.random.default_rng(0)
   x = noise.normal(size=(2, side, side, 3)).astype(np.float32)
   kernel = noise.normal(size=(size, size, 3, 4)).astype(np.float32)
@@ -34,7 +35,7 @@ def test_equals_lax(side, size, stride, padding):
     )
 
   def ours(x, kernel):
-    return conv.shifted(x, kernel, (stride, stride), padding)
+    return form(x, kernel, (stride, stride), padding, dimension_numbers=NUMBERS)
 
   @jax.jit
   def both(x, kernel):
@@ -58,3 +59,13 @@ def test_refuses_what_it_does_not_know(extra):
     conv.shifted(
       jnp.ones((1, 8, 8, 3)), jnp.ones((3, 3, 3, 3)), (1, 1), "SAME", **extra
     )
+
+
+@pytest.mark.parametrize(("stride", "fences"), [(1, 0), (2, 1)])
+def test_a_strided_convolution_is_kept_apart(stride, fences):
+  traced = jax.make_jaxpr(
+    lambda x, kernel: conv.fenced(
+      x, kernel, (stride, stride), "SAME", dimension_numbers=NUMBERS
+    )
+  )(jnp.ones((1, 8, 8, 3)), jnp.ones((3, 3, 3, 4)))
+  assert str(traced).count("optimization_barrier") == fences

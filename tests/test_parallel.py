@@ -1,5 +1,7 @@
 """pmap's meaning, and batches that do not divide."""
 
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -72,3 +74,15 @@ def test_batches_that_do_not_divide_are_refused(size, group, words):
 
 def test_batches_that_divide_pass():
   parallel.check_divides(256, 8, 32)
+
+
+@pytest.mark.parametrize(
+  ("kind", "platform", "name"),
+  [
+    ("TPU v6 lite", "tpu", "tpu v6e"), ("TPU v5 lite", "tpu", "tpu"),
+    ("NVIDIA H100 80GB HBM3", "gpu", "gpu"), ("cpu", "cpu", "cpu"),
+  ],
+)  # fmt: skip
+def test_one_kind_of_tpu_is_a_platform_of_its_own(kind, platform, name):
+  device = types.SimpleNamespace(device_kind=kind, platform=platform)
+  assert parallel.platform(device) == name

@@ -1,9 +1,11 @@
-"""Convolutions for XLA's CPU backend.
+"""Convolutions for backends that need other forms than `jax.lax.conv_general_dilated`.
 
-TPUs and GPUs take `jax.lax.conv_general_dilated` as it is. Inside a loop, which is
-where an attack lives, XLA's CPU backend falls back on a slow form of it: the same
-convolution as one matrix product over shifted copies of the image runs four times
-faster there (benchmarks/README.md).
+Inside a loop, which is where an attack lives, XLA's CPU backend falls back on a slow
+form of it: the same convolution as one matrix product over shifted copies of the image
+runs four times faster there (benchmarks/README.md).
+
+The TPU compiler for v6e (libtpu 0.0.42) overflows its stack where it fuses what makes
+the input of a strided convolution, a norm and a ReLU, into the gradient of its kernel.
 """
 
 from collections.abc import Sequence
@@ -11,6 +13,30 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+
+
+def fenced(
+  images: jax.Array,
+  kernel: jax.Array,
+  window_strides: Sequence[int],
+  padding: str | Sequence[tuple[int, int]],
+  **others: Any,
+) -> jax.Array:
+  """`jax.lax.conv_general_dilated`; with a stride, nothing is fused into its input.
+
+  Args:
+    images: [n, h, w, c].
+    kernel: [kh, kw, c, d].
+    window_strides: vertical and horizontal stride.
+    padding: "SAME", "VALID", or (low, high) for each side.
+    **others: its other arguments.
+
+  Returns:
+    [n, h', w', d].
+  """
+  if any(stride > 1 for stride in window_strides):
+    images = jax.lax.optimization_barrier(images)
+  return jax.lax.conv_general_dilated(images, kernel, window_strides, padding, **others)
 
 
 def shifted(

@@ -35,7 +35,7 @@ DEPTHS = (*BASIC_STAGES, *BOTTLENECK_STAGES)
 
 Block = Literal["basic", "bottleneck"]
 Stem = Literal["imagenet", "small", "small_stride2"]
-Method = Literal["lax", "shifted"]
+Method = Literal["lax", "shifted", "fenced"]
 
 
 class ResNet(nn.Module):
@@ -178,6 +178,9 @@ def _shortcut(block: Bottleneck | Basic, x: jax.Array, features: int) -> jax.Arr
   return block.norm(name="shortcut_bn")(x)
 
 
+_METHODS = {"lax": None, "shifted": convs.shifted, "fenced": convs.fenced}
+
+
 def _conv(
   padding: str,
   method: Method,
@@ -195,7 +198,7 @@ def _conv(
     use_bias=False,
     dtype=dtype,
     kernel_init=_CONV_INIT,
-    conv_general_dilated=convs.shifted if method == "shifted" else None,
+    conv_general_dilated=_METHODS[method],
     name=name,
   )
 

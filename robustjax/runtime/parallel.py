@@ -27,6 +27,11 @@ def mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
   return Mesh(np.asarray(devices), (AXIS,), (AxisType.Auto,))
 
 
+def platform(device: jax.Device) -> str:
+  """What a network is built for: "cpu", "gpu", "tpu" or "tpu v6e"."""
+  return "tpu v6e" if device.device_kind == "TPU v6 lite" else device.platform
+
+
 def pmap(
   function: Callable[..., Any],
   mesh: Mesh,
