@@ -110,11 +110,16 @@ delete() {
   check_zone
   local one status=0
   for one in "${asked[@]}"; do
+    [[ $one != -* ]] || fail "$one is no flag of delete"
+  done
+  for one in "${asked[@]}"; do
     slice=$one
     look
-    # It may well exist in another zone.
-    [[ $state != GONE ]] ||
-      fail "there is no $one in $zone: launch/tpu.sh list shows what there is, and where"
+    if [[ $state == GONE ]]; then # it may well exist in another zone
+      echo "error: there is no request for $one in $zone: launch/tpu.sh list shows what there is, and where; for a TPU without a request say gcloud compute tpus tpu-vm delete $one --zone=$zone --project=$project" >&2
+      status=2
+      continue
+    fi
     created=sure
     delete_slice || status=1
   done

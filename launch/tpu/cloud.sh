@@ -24,14 +24,18 @@ line() {
 }
 
 # Runs a command and returns its status; with --dry_run it prints it instead. It waits
-# with `wait`, which a signal ends, so that Ctrl-C and SIGTERM are heard at once.
+# with `wait`, which a signal ends, so that Ctrl-C and SIGTERM are heard at once. With
+# $limit set it takes no more seconds: a connection can live while nothing happens on it.
 call() {
   if [[ $dry ]]; then
     line "$@" >&3
     return 0
   fi
-  local status=0
-  "$@" &
+  local status=0 bound=()
+  if [[ ${limit:-} ]] && command -v timeout >/dev/null; then
+    bound=(timeout --foreground -k 10 "$limit")
+  fi
+  "${bound[@]}" "$@" &
   child=$!
   wait "$child" || status=$?
   kill -0 "$child" 2>/dev/null || child= # else a signal ended the wait

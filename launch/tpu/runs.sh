@@ -2,10 +2,13 @@
 # The runs that were asked for, each until it is complete; for launch/tpu.sh.
 
 MOUNT=/mnt/robustjax # where a worker has the bucket; as in worker.sh
-UNREACHABLE=10       # looks in a row at workers that do not answer: the slice is lost
+UNREACHABLE=30       # looks in a row at workers that do not answer: the slice is lost
 STRAGGLERS=15        # looks at workers that go on after another has ended
 SAVING=300           # seconds for a run to save before its slice is deleted
+HURRY=60             # the same, where a machine that shuts down would end this script
+MEETING=600          # seconds for a connection that has little to do
 
+mark=     # the file that says that a slice may be left, of one among several
 running=  # the name of the run in progress
 follower= # the process that shows its log
 
@@ -46,7 +49,7 @@ for line in sys.stdin:
 '
 
 add_run() {
-  [[ $1 == "$MOUNT/runs/"* ]] ||
+  [[ $1 == "$MOUNT/runs/"* && ${1#"$MOUNT/runs/"} != */* ]] ||
     fail "--workdir=$1 would be lost with the slice: leave it out, and it is in gs://$bucket/runs"
   run_names+=("${1#"$MOUNT/runs/"}")
 }
@@ -96,11 +99,21 @@ lanes() {
     await "$pid" || ended=$?
     status=$((ended > status ? ended : status)) ended=0
   done
-  [[ $dry ]] || tail -n 3 "runs/logs/$name"-*.log
+  for ((lane = 1; lane <= ${#pids[@]}; lane++)); do
+    tail -n 3 "runs/logs/$name-$lane.log"
+  done
+  for mark in "$scratch"/left-*; do
+    [[ -e $mark ]] || continue
+    slice=${mark##*/left-} status=1 errors="runs/logs/${mark##*/left-}.log has more"
+    shout gcloud compute tpus queued-resources delete "$slice" "${where[@]}" \
+      --force --quiet
+  done
   exit "$status"
 }
 
 own_lane() {
+  mark=$scratch/left-$1
+  : >"$mark"
   scratch=$scratch/$1
   mkdir "$scratch"
   lane "$@"
@@ -110,7 +123,8 @@ own_lane() {
 lane() {
   slice=$1
   shift
-  trap 'exit 143' INT TERM HUP
+  trap 'exit 143' INT
+  trap 'SAVING=$HURRY; exit 143' TERM HUP
   trap finish EXIT
   local index status worst=0
   for index in "$@"; do
@@ -144,7 +158,7 @@ finish() {
     [[ -z $child ]] || kill "$child" 2>/dev/null
   fi
   trap '' INT TERM HUP # nothing ends the deletion
-  delete_slice || status=1
+  if delete_slice; then rm -f "$mark"; else status=1; fi
   rm -rf "$scratch"
   exit "$status"
 }
@@ -160,10 +174,13 @@ until_complete() {
     fi
     running=$run
     start_and_watch "$run"
-    [[ $outcome != stopped && $outcome != crashed ]] || stop_run 10
+    case $outcome in stopped | crashed | mistake) stop_run 10 ;; esac
     running=
     case $outcome in
-      complete) break ;;
+      complete)
+        if [[ $dry ]] || has_left_results "$run"; then break; fi
+        ((++failures <= crashes)) || return 1
+        ;;
       mistake) return 2 ;;
       gone) replace_slice ;;
       crashed) ((++failures <= crashes)) || return 1 ;;
@@ -177,27 +194,46 @@ has_ended() {
   ask gcloud storage ls "gs://$bucket/runs/$1/evaluation.json" && [[ -z $dry ]]
 }
 
+# A run that ends well on a worker without its bucket leaves nothing there.
+has_left_results() {
+  local try
+  for try in 1 2 3; do
+    if has_ended "$1"; then return; fi
+    pause
+  done
+  say "$1 ended well, but gs://$bucket/runs/$1 has no evaluation.json"
+  return 1
+}
+
 replace_slice() {
   say "$slice was taken away ($state)"
   delete_slice || exit 1
+  heed_deletion
   pause
 }
 
 start_and_watch() {
   say "starting $1 on all workers"
   worker_sh all start "$1" "${words[@]}"
-  if call "${ssh[@]}"; then
+  if limit=$MEETING call "${ssh[@]}"; then
     watch "$1"
     return
   fi
   outcome=crashed
   look_closely
-  if is_gone; then outcome=gone; fi
+  if is_gone; then
+    outcome=gone
+  elif [[ $state == UNKNOWN ]]; then # it is the connection that fails
+    say "gcloud cannot reach $slice: $errors"
+    outcome=stopped
+    pause
+    heed_budget
+  fi
 }
 
 stop_run() {
   worker_sh all stop "$1"
-  call "${ssh[@]}" || true
+  limit=$(($1 + MEETING)) call "${ssh[@]}" || true
 }
 
 # Shows the log and waits for the end of the run, or of the slice. In $outcome: complete,
@@ -236,15 +272,16 @@ judge() {
   if [[ $dry ]]; then
     line "${ssh[@]}"
     outcome=complete
-  elif ask "${ssh[@]}"; then
+  elif limit=$MEETING ask "${ssh[@]}"; then
     silent=0
     conclude "$(awk '$1 == "robustjax-status" { print $3 }' <<<"$output" | sort -u)"
   else
     look_closely
     if is_gone; then
       outcome=gone
-    elif [[ $state == ACTIVE ]] && ((++silent == UNREACHABLE)); then
-      state="its workers do not answer" outcome=gone
+    elif [[ $state == ACTIVE ]]; then
+      say "the workers of $slice do not answer: is your key in the agent (ssh-add -l)?"
+      ((++silent < UNREACHABLE)) || state="its workers do not answer" outcome=gone
     fi
   fi
 }

@@ -11,6 +11,9 @@ created=    # whether there may be one to delete; "sure" if gcloud said that it 
 born=       # $SECONDS when it became active: what came before costs nothing
 spent=0     # seconds of the slices before this one
 was_active= # whether this command ever got one
+installed=  # whether an installation ever went well
+seen=       # whether this one was seen to exist
+deleted=    # whether it was, and then was no more: a preempted one still has its request
 
 # In $state: the queued resource's, or GONE, or UNKNOWN if gcloud could not ask.
 look() {
@@ -23,6 +26,11 @@ look() {
   else
     state=UNKNOWN
   fi
+  case $state in
+    GONE | DELETING) deleted=$seen ;;
+    UNKNOWN) ;;
+    *) seen=1 ;;
+  esac
   [[ $state == ACTIVE ]] || return 0
   : "${born:=$SECONDS}"
   was_active=1
@@ -65,6 +73,7 @@ open_slice() {
     if wait_for_slice && install; then return; fi
     # What is left of it holds quota, and its name.
     delete_slice || exit 1
+    heed_deletion
     pause
   done
 }
@@ -74,7 +83,7 @@ open_slice() {
 refuse_namesake() {
   [[ -z $dry ]] || return 0
   look
-  born='' was_active=''
+  born='' was_active='' seen=''
   [[ $state != UNKNOWN ]] || fail "gcloud cannot look for $slice: $errors"
   [[ $state == GONE ]] ||
     fail "there is a slice called $slice already ($state): if nobody needs it, say launch/tpu.sh delete $slice --project=$project --zone=$zone; else give this one a --name"
@@ -85,7 +94,7 @@ create_slice() {
   [[ -z $service_account ]] || account=("--service-account=$service_account")
   write_watchdog
   say "asking for $slice: $type in $zone ${tier[*]:-on demand}"
-  created=maybe creating=1
+  created=maybe creating=1 seen='' deleted=''
   local command=(gcloud compute tpus queued-resources create "$slice" "${where[@]}" \
     "--node-id=$slice" "--accelerator-type=$type" "--runtime-version=$runtime" \
     ${tier[@]+"${tier[@]}"} ${account[@]+"${account[@]}"} "--scopes=$SCOPES" \
@@ -113,6 +122,13 @@ heed_budget() {
   exit 1
 }
 
+# Whoever deletes a slice wants it gone: no new one is rented in its place.
+heed_deletion() {
+  [[ $deleted ]] || return 0
+  echo "error: $slice was deleted, by somebody or by itself; the same command goes on from the last checkpoint" >&2
+  exit 1
+}
+
 # What the slice runs as it starts: see watchdog.sh.
 write_watchdog() {
   mkdir -p "$scratch"
@@ -120,13 +136,14 @@ write_watchdog() {
     echo '#!/bin/bash'
     printf '%s=%q\n' name "$slice" project "$project" zone "$zone" \
       limit $(($(seconds_left) + GRACE)) idle "$IDLE"
-    cat launch/tpu/watchdog.sh
+    # Without it the slice would not delete itself.
+    cat launch/tpu/watchdog.sh || fail "launch/tpu/watchdog.sh cannot be read"
   } >"$scratch/watchdog"
 }
 
 # Until it is active. False if it was taken away before; ends the script if it failed.
 wait_for_slice() {
-  local since=$SECONDS shown='' polls=0
+  local since=$SECONDS shown='' polls=0 making
   while look; do
     if [[ $state != "$shown" ]] || ((++polls % 15 == 0)); then
       say "$slice: $state after $((SECONDS - since)) s, at most $patience s"
@@ -137,7 +154,9 @@ wait_for_slice() {
       FAILED) explain_failure ;;
     esac
     if is_gone; then return 1; fi
-    if ((SECONDS - since > patience)); then
+    making=0 # one that is being made has an hour more
+    [[ $state != PROVISIONING ]] || making=3600
+    if ((SECONDS - since > patience + making)); then
       echo "error: no $type in $zone within --wait_hours=$wait_hours: try later, another zone or another type; the same command goes on from the last checkpoint" >&2
       exit 1
     fi
@@ -156,20 +175,28 @@ explain_failure() {
   exit 1
 }
 
-# On all workers. False if the slice was taken away meanwhile.
+# On all workers. False if the slice was taken away meanwhile. What went well on one slice
+# is tried more often on the next one.
 install() {
-  local try script
+  local try script limit
   # shellcheck disable=SC2016 # for the worker's shell
   script='mkdir -p ~/robustjax; gcloud storage cat "$1" | tar -xz -C ~/robustjax
 bash ~/robustjax/launch/tpu/worker.sh install "$2"'
-  for try in 1 2; do
+  for try in {1..10}; do
+    heed_budget
+    limit=$(seconds_left)
+    limit=$((limit < 3600 ? limit : 3600))
     say "installing on the workers of $slice"
     on_worker all bash -euo pipefail -c "$script" install "$code" "$bucket"
-    if call "${ssh[@]}"; then return; fi
+    if call "${ssh[@]}"; then
+      installed=1
+      return
+    fi
     look_closely
     if is_gone; then return 1; fi
     say "try $try: the installation failed on a worker, for the reason above"
     pause
+    ((try < 2)) || [[ $installed || $state == UNKNOWN ]] || break
   done
   echo "error: the installation failed; for a slice of several workers, 'ssh-add ~/.ssh/google_compute_engine' must have been said on this machine" >&2
   exit 1

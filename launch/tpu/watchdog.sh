@@ -22,11 +22,12 @@ watch() {
   # Whether it may: worker.sh says so to the person.
   gcloud compute tpus queued-resources describe "$name" "--project=$project" \
     "--zone=$zone" >/dev/null 2>"$state/blind" && rm -f "$state/blind"
-  local born now
+  local born now alive_at
   born=$(<"$state/born")
   while sleep "${WATCHDOG_SECONDS:-60}"; do
     now=$(date +%s)
-    if ((now - born > limit || now - $(stat -c %Y "$alive") > idle)); then
+    alive_at=$(stat -c %Y "$alive" 2>/dev/null || echo 0)
+    if ((now - born > limit || now - alive_at > idle)); then
       echo "robustjax: this slice is no longer needed, and deletes itself"
       gcloud compute tpus queued-resources delete "$name" "--project=$project" \
         "--zone=$zone" --force --quiet --async

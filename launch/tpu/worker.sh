@@ -19,6 +19,8 @@ BLIND=${ROBUSTJAX_BLIND:-/var/lib/robustjax/blind} # from it
 install() {
   touch "$ALIVE"
   mount_bucket "$1"
+  mkdir -p "$STATE"
+  echo "$1" >"$STATE/bucket"
   mkdir -p "$MOUNT/runs" "$MOUNT/compiled"
   # Where BN fine-tuning looks for the run that it starts from.
   ln -sfn "$MOUNT/runs" runs
@@ -34,8 +36,9 @@ mount_bucket() {
   sudo mkdir -p "$MOUNT" "$DATA"
   sudo chown "$(id -u)" "$MOUNT" "$DATA"
   if ! mountpoint -q "$MOUNT"; then
+    fusermount -uz "$MOUNT" 2>/dev/null || true # what a dead gcsfuse has left
     gcsfuse --implicit-dirs --metadata-cache-ttl-secs=0 \
-      --enable-streaming-writes=false "$1" "$MOUNT"
+      --metadata-cache-negative-ttl-secs=0 --enable-streaming-writes=false "$1" "$MOUNT"
   fi
   mkdir -p "$MOUNT/tensorflow_datasets"
   if ! mountpoint -q "$DATA"; then
@@ -83,6 +86,9 @@ start() {
   shift
   mkdir -p "$STATE"
   if is_alive "$name"; then return; fi
+  # After a restart of the machine the bucket is no longer mounted, and what is written
+  # in its place dies with the slice.
+  [[ ! -e $STATE/bucket ]] || mount_bucket "$(<"$STATE/bucket")"
   rm -f "$STATE/$name.status"
   setsid nohup bash launch/tpu/worker.sh supervise "$name" "$@" \
     </dev/null >>"$STATE/$name.log" 2>&1 &
@@ -110,8 +116,10 @@ supervise() {
   mv "$STATE/$name.part" "$STATE/$name.status"
 }
 
+# Not another process which has the number since the machine was restarted.
 is_alive() {
-  [[ -e $STATE/$1.pid ]] && kill -0 "$(<"$STATE/$1.pid")" 2>/dev/null
+  [[ -e $STATE/$1.pid ]] &&
+    grep -qsa supervise "/proc/$(<"$STATE/$1.pid")/cmdline"
 }
 
 follow() {
@@ -131,10 +139,11 @@ status() {
 stop() {
   local file left=${1:-300}
   for file in "$STATE"/*.pid; do
-    [[ -e $file ]] && kill -TERM "$(<"$file")" 2>/dev/null || true
+    [[ -e $file ]] && is_alive "$(basename "$file" .pid)" &&
+      kill -TERM "$(<"$file")" 2>/dev/null || true
   done
   for file in "$STATE"/*.pid; do
-    [[ -e $file ]] || continue
+    if [[ ! -e $file ]] || ! is_alive "$(basename "$file" .pid)"; then continue; fi
     while is_alive "$(basename "$file" .pid)" && ((left-- > 0)); do sleep 1; done
     kill -KILL "-$(<"$file")" 2>/dev/null || true # all that it started
   done
