@@ -181,7 +181,7 @@ def page(
   """The table as Markdown, with what is not known yet left empty."""
   header = ["Setting"]
   for target in targets:
-    header += [f"{target.name}: a device", "days", "chip-hours"]
+    header += [f"{target.name}: a device", "hours", "chip-hours"]
   lines = [header, ["---"] + ["---:"] * (len(header) - 1)]
   for name in names:
     cells = [f"`{name}`"]
@@ -193,7 +193,7 @@ def page(
   return (
     "".join(f"| {' | '.join(line)} |\n" for line in lines)
     + f"\n{slices}\nCompiled with {targets[0].compiler}: images and memory a device"
-    " are the compiler's, and what does not fit is bold. Days and chip-hours, of"
+    " are the compiler's, and what does not fit is bold. Hours and chip-hours, of"
     " training with its validations and of the evaluation, are forecasts from counted"
     f" operations at {utilisation:.0%} of the published peak; nothing was measured on a"
     " TPU. Where a batch does not split over the devices in groups, there is no"
@@ -226,4 +226,4 @@ def _cells(row: Row | None, target: Target) -> list[str]:
   size = f"{row.images} images, {text.gib(row.needed)}"
   if row.forecast is None or not row.fits:
     return [f"**{size} of {text.gib(target.hbm)}**", "", ""]
-  return [size, f"{row.forecast.days:.1f}", f"{row.forecast.chip_hours or 0:,.0f}"]
+  return [size, f"{24 * row.forecast.days:.1f}", f"{row.forecast.chip_hours or 0:,.0f}"]
