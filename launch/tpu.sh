@@ -15,6 +15,8 @@ source launch/tpu/cloud.sh
 source launch/tpu/checks.sh
 # shellcheck source=launch/tpu/slice.sh
 source launch/tpu/slice.sh
+# shellcheck source=launch/tpu/claim.sh
+source launch/tpu/claim.sh
 # shellcheck source=launch/tpu/runs.sh
 source launch/tpu/runs.sh
 

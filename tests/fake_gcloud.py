@@ -2,9 +2,11 @@
 
 The folder $FAKE_GCLOUD holds `script.json`, the answers to each kind of call, in turn:
 {"status": ["running", "0"], ...}; without an answer a call goes well. An answer is what
-is printed, or {"out": ..., "err": ..., "rc": ..., "seconds": ...}. Each call's words
-are kept in `calls.jsonl`, a slice that was created in `slices/`, and in `results/` a
-run that has ended well, whose evaluation is then in the bucket.
+is printed, or {"out": ..., "err": ..., "rc": ..., "seconds": ...}, of a creation also
+"is_made" if it is in spite of its failure, and the "label" if it is another one's. Each
+call's words are kept in `calls.jsonl`, a slice that was created in `slices/` with its
+label, in `results/` a run that has ended well, whose evaluation is then in the bucket,
+and in `claims/` which slice has a run's folder.
 """
 
 import fcntl
@@ -24,6 +26,8 @@ KINDS = {
   "type": "compute tpus tpu-vm accelerator-types describe",
   "bucket": "storage buckets describe",
   "copy": "storage cp",
+  "claim": "storage objects describe",
+  "holder": "storage cat",
   "evaluation": "storage ls",
   "create": "compute tpus queued-resources create",
   "look": "compute tpus queued-resources describe",
@@ -49,6 +53,10 @@ def kind_of(words: list[str]) -> str:
   """One of KINDS, and of an ssh what worker.sh or the shell is to do."""
   line = " ".join(words)
   kind = next(k for k, start in KINDS.items() if line.startswith(start))
+  if kind == "copy" and "/runs/" in line:
+    return "take"
+  if kind == "look" and "labels" in line:
+    return "label"
   if kind != "ssh":
     return kind
   command = next(w for w in words if w.startswith("--command="))
@@ -58,7 +66,7 @@ def kind_of(words: list[str]) -> str:
 def run_of(words: list[str]) -> str:
   """The run that a call is about: a look into the bucket, or worker.sh's status."""
   if words[0] == "storage":
-    return words[-1].split("/")[-2]
+    return next(w for w in words if "/runs/" in w).split("/")[-2]
   command = next(w for w in words if w.startswith("--command="))
   return command.split()[3]
 
@@ -76,22 +84,46 @@ def answer_to(kind: str) -> dict[str, Any]:
   return {"out": answer} if isinstance(answer, str) else answer
 
 
+def claims(words: list[str]) -> dict[str, Any]:
+  """The answer to a call about the file that says which slice has a run's folder."""
+  file = HOME / "claims" / run_of(words)
+  file.parent.mkdir(exist_ok=True)
+  held = json.loads(file.read_text()) if file.exists() else {"generation": 0}
+  if words[1] == "cp":
+    if words[4] != f"--if-generation-match={held['generation']}":
+      return {"rc": 1, "err": "HTTPError 412: a condition did not hold."}
+    text = Path(words[2]).read_text()
+    file.write_text(json.dumps({"generation": held["generation"] + 7, "text": text}))
+    return {}
+  if not held["generation"]:
+    return {"rc": 1, "err": "ERROR: gs://... not found: 404."}
+  if words[1] == "cat":
+    assert words[2].endswith(f"/.slice#{held['generation']}")
+    return {"out": held["text"]}
+  return {"out": str(held["generation"])}
+
+
 def main(words: list[str]) -> int:
   kind = kind_of(words)
   with (HOME / "calls.jsonl").open("a") as file:
     file.write(json.dumps([kind, *words]) + "\n")
-  name = words[4] if kind in ("create", "look", "delete") else ""
+  name = words[4] if kind in ("create", "look", "label", "delete") else ""
   slice_ = HOME / "slices" / name
-  if kind in ("look", "delete") and not slice_.exists():
+  if kind in ("look", "label", "delete") and not slice_.exists():
     print(f"ERROR: NOT_FOUND: {name} was not found", file=sys.stderr)
     return 1
   answer = answer_to(kind)
   if answer == WELL["evaluation"] and (HOME / "results" / run_of(words)).exists():
-    answer = {}
+    answer = {"out": f"{words[2].partition('*')[0]}.json"}
+  if answer == {"out": ""} and kind in ("claim", "holder", "take"):
+    answer = claims(words)
+  if answer == {"out": ""} and kind == "label":
+    answer = {"out": slice_.read_text()}
   time.sleep(answer.get("seconds", 0))
   status = answer.get("rc", 0)
-  if kind == "create" and not status:
-    slice_.touch()
+  if kind == "create" and (not status or answer.get("is_made")):
+    label = next(w for w in words if w.startswith("--labels="))
+    slice_.write_text(answer.get("label", label.rpartition("=")[2]))
     copy_watchdog(words)
   if kind == "delete" and not status:
     slice_.unlink()

@@ -151,9 +151,9 @@ def test_a_run_from_create_to_delete(cloud: Cloud) -> None:
   cloud.script(look=["WAITING_FOR_RESOURCES", "PROVISIONING", "ACTIVE"])
   printed = cloud.run("run", *FLAGS, "--spot", "experiments/mbn.py")
   assert cloud.kinds() == [
-    "account", "config", "type", "bucket", "copy", "evaluation",
-    "look", "create", "look", "look", "look", "install", "start",
-    *cloud.kinds()[13:-3], "status", "evaluation", "delete",
+    "account", "config", "type", "bucket", "copy", "evaluation", "claim", "take",
+    "look", "create", "look", "look", "look", "install", "claim", "holder", "start",
+    *cloud.kinds()[17:-3], "status", "evaluation", "delete",
   ]  # fmt: skip
   assert "WAITING_FOR_RESOURCES after 0 s" in printed
   assert "mbn-paper is complete: gs://mine/runs/mbn-paper" in printed
@@ -301,7 +301,7 @@ def test_a_folder_in_the_folder_of_the_runs_is_refused(cloud: Cloud) -> None:
   line.write_text(" ".join(words) + "\n")
   commit(cloud.repo)
   printed = cloud.run("run", *FLAGS, "--list=list.txt", status=2)
-  assert "would be lost with the slice" in printed and not cloud.kinds("create")
+  assert "is a folder in a folder" in printed and not cloud.kinds("create")
 
 
 def test_of_several_slices_one_that_is_left_is_shouted_about(cloud: Cloud) -> None:
@@ -533,6 +533,87 @@ def test_a_name_that_cannot_be_looked_up(cloud: Cloud) -> None:
   assert not cloud.kinds(*CHANGES)
 
 
+def test_a_name_that_another_command_takes_meanwhile(cloud: Cloud) -> None:
+  taken = {"rc": 1, "err": "ALREADY_EXISTS", "is_made": True, "label": "another"}
+  cloud.script(create=[taken])
+  printed = cloud.run("run", *FLAGS, "experiments/mbn.py", status=1)
+  assert "which another command made: give this one a --name" in printed
+  assert not cloud.kinds("delete") and cloud.left() == ["robustjax-mbn-paper"]
+
+
+def test_another_ones_slice_is_not_deleted_by_a_signal_either(cloud: Cloud) -> None:
+  taken = {"rc": 1, "is_made": True, "label": "another", "seconds": 1}
+  cloud.script(create=[taken])
+  assert "is not this command's, and stays" in stop(cloud, signal.SIGTERM, "create")
+  assert not cloud.kinds("delete") and cloud.left() == ["robustjax-mbn-paper"]
+
+
+@pytest.mark.parametrize("label", ["", "its own"])
+def test_a_slice_that_was_made_although_gcloud_failed(cloud: Cloud, label: str) -> None:
+  lost = {"rc": 1, "err": "ERROR: connection reset", "is_made": True}
+  cloud.script(create=[lost if label else {**lost, "label": ""}])
+  cloud.run("run", *FLAGS, "experiments/mbn.py", status=0 if label else 1)
+  assert cloud.kinds("create", "delete") == ["create", "delete"]
+  assert not cloud.left()
+
+
+OTHER = ("other", "--zone=z", "--project=p")
+
+
+def hold(cloud: Cloud, run: str) -> Path:
+  """Another slice has the folder of a run; the file that says so."""
+  file = cloud.home / "claims" / run
+  file.parent.mkdir(exist_ok=True)
+  file.write_text(json.dumps({"generation": 7, "text": "\n".join(OTHER)}))
+  return file
+
+
+def test_a_run_that_another_slice_has(cloud: Cloud) -> None:
+  hold(cloud, "mbn-paper")
+  (cloud.home / "slices/other").touch()
+  printed = cloud.run("run", *FLAGS, "experiments/mbn.py", status=2)
+  remedy = f"wait for its end, or say launch/tpu.sh delete {' '.join(OTHER)}"
+  assert f"gs://mine/runs/mbn-paper is the folder of the slice other: {remedy}" in (
+    printed
+  )
+  assert not cloud.kinds(*CHANGES) and cloud.left() == ["other"]
+
+
+def test_a_run_whose_slice_is_no_more(cloud: Cloud) -> None:
+  file = hold(cloud, "mbn-paper")
+  cloud.run("run", *FLAGS, "experiments/mbn.py")
+  assert cloud.kinds(*CHANGES) == AGAIN
+  own = ["robustjax-mbn-paper", "--zone=us-west4-a", "--project=from-config"]
+  assert json.loads(file.read_text())["text"].split() == own
+
+
+def test_a_run_that_is_taken_while_its_slice_is_made(cloud: Cloud) -> None:
+  (cloud.home / "slices/other").touch()
+  cloud.script(holder=["\n".join(OTHER)])
+  printed = cloud.run("run", *FLAGS, "experiments/mbn.py", status=2)
+  assert "is the folder of the slice other" in printed
+  assert cloud.kinds(*CHANGES) == ["create", "install", "delete"]
+  assert cloud.left() == ["other"]
+
+
+def test_a_folder_of_which_nothing_can_be_known(cloud: Cloud) -> None:
+  cloud.script(take=20 * [{"rc": 1, "err": "HTTPError 403"}])
+  printed = cloud.run("run", *FLAGS, "experiments/mbn.py", status=1)
+  assert "mbn-paper is free cannot be known: HTTPError 403" in printed
+  assert not cloud.kinds(*CHANGES)
+
+
+def test_of_two_commands_for_one_run_one_starts_it(cloud: Cloud) -> None:
+  cloud.script(follow=9 * [{"seconds": 5}])
+  both = [
+    cloud.start("run", *FLAGS, f"--name={name}", "experiments/mbn.py")
+    for name in ("one", "two")
+  ]
+  printed = [process.communicate(timeout=60)[0] for process in both]
+  assert sorted(process.returncode for process in both) == [0, 2], printed
+  assert cloud.kinds("start") == ["start"] and not cloud.left()
+
+
 def test_hostile_values_arrive_as_they_are(cloud: Cloud) -> None:
   cloud.run("run", *FLAGS, "experiments/mbn.py", HOSTILE)
   (start,) = (c for c in cloud.calls() if c[0] == "start")
@@ -576,12 +657,15 @@ def test_a_dry_run_prints_what_a_run_does_and_calls_nothing(cloud: Cloud) -> Non
   cloud.run(*flags)
 
   def tidy(calls: Sequence[Sequence[str]]) -> list[list[str]]:
-    return [[re.sub(r"/\S*/tmp\.\w+", "TMP", word) for word in c] for c in calls]
+    own = r"/\S*/tmp\.\w+|(?<==robustjax=)[\d-]+$"  # of each command
+    return [[re.sub(own, "OWN", word) for word in c] for c in calls]
 
-  did = [["gcloud", *call[1:]] for call in cloud.calls() if call[0] != "account"]
+  # It cannot know what is in the file of a folder that it does not look for.
+  own = [call for call in cloud.calls() if call[0] not in ("account", "holder")]
+  did = [["gcloud", *call[1:]] for call in own]
   once = [c for i, c in enumerate(did) if c not in did[:i]]  # it looks more than once
   assert {*map(tuple, tidy(would))} - {*map(tuple, tidy(once))} == {
-    ("git", "archive", "--output=TMP/code.tar.gz", "HEAD")
+    ("git", "archive", "--output=OWN/code.tar.gz", "HEAD")
   }
   assert {*map(tuple, tidy(once))} <= {*map(tuple, tidy(would))}
 
@@ -602,7 +686,7 @@ SIZES = [f"batch_size_{n}-mini" for n in (512, 1024, 2048, 4096, 8192)]
 
 
 def test_a_sweep_on_one_slice(cloud: Cloud) -> None:
-  cloud.script(status=["0", "2", "0"], evaluation=["gs://mine/there"])
+  cloud.script(status=["0", "2", "0"], evaluation=["gs://mine/runs/it/evaluation.json"])
   printed = cloud.run("run", *FLAGS, "launch/batch_size.sh", "mini", status=1)
   assert names(cloud, "start") == SIZES[1:]
   assert "batch_size_512-mini is complete" in printed
@@ -623,19 +707,24 @@ def test_a_sweep_on_several_slices(cloud: Cloud) -> None:
   assert not cloud.left()
 
 
-def test_a_signal_deletes_all_slices(cloud: Cloud) -> None:
+@pytest.mark.parametrize(
+  ("number", "seconds"), [(signal.SIGINT, "300"), (signal.SIGTERM, "60")]
+)
+def test_a_signal_deletes_all_slices(cloud: Cloud, number: int, seconds: str) -> None:
   cloud.script(follow=9 * [{"seconds": 60}])
   process = cloud.start("run", *FLAGS, "--slices=3", "launch/batch_size.sh", "mini")
   while cloud.kinds("follow") != 3 * ["follow"]:
     time.sleep(0.02)
   assert len(cloud.left()) == 3
-  os.kill(process.pid, signal.SIGTERM)
+  os.killpg(process.pid, number)  # all of them hear it, and then from the first again
   process.communicate(timeout=60)
   assert process.returncode == 143 and not cloud.left()
+  saving = [words_of(call)[3] for call in cloud.calls() if call[0] == "stop"]
+  assert saving == 3 * [seconds]
 
 
 def test_no_slice_for_what_is_complete(cloud: Cloud) -> None:
-  cloud.script(evaluation=["gs://mine/there"])
+  cloud.script(evaluation=["gs://mine/runs/it/evaluation.json"])
   cloud.run("run", *FLAGS, "experiments/mbn.py")
   assert not cloud.kinds(*CHANGES)
 

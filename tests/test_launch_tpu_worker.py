@@ -29,7 +29,7 @@ class Worker:
       **os.environ,
       "ROBUSTJAX_STATE": str(self.state),
       "ROBUSTJAX_ALIVE": str(folder / "alive"),
-      "ROBUSTJAX_BLIND": str(folder / "blind"),
+      "ROBUSTJAX_WATCHDOG": str(folder / "watchdog"),
       "ROBUSTJAX_MOUNT": str(folder / "bucket"),
     }
     self.alive = folder / "alive"
@@ -126,7 +126,7 @@ def test_an_installation_mounts_and_pins(worker: Worker, tmp_path: Path) -> None
   os.makedirs(tmp_path / "bucket")
   (worker.code / "requirements.lock").write_text("jax==1.2.3 \\\n    --hash=x\n")
   worker._environment["PATH"] = f"{stubs}:{os.environ['PATH']}"
-  worker("install", "mine")
+  assert "does not watch itself" in worker("install", "mine")
   log = (tmp_path / "log").read_text()
   mounts = [x for x in log.splitlines() if x.startswith("gcsfuse ")]
   assert [x.split()[-2:] for x in mounts] == [
@@ -135,21 +135,52 @@ def test_an_installation_mounts_and_pins(worker: Worker, tmp_path: Path) -> None
   assert "-o ro" in mounts[1] and "--metadata-cache-ttl-secs=0 " in mounts[0]
   assert "jax[tpu]==1.2.3" in log and "--require-hashes -r requirements.lock" in log
   assert (worker.code / "runs").resolve() == tmp_path / "bucket/runs"
-  (tmp_path / "blind").touch()
+  (tmp_path / "watchdog").mkdir()
+  (tmp_path / "watchdog/born").touch()
+  assert "note:" not in worker("install", "mine")
+  (tmp_path / "watchdog/blind").touch()
   assert "roles/tpu.admin" in worker("install", "mine")
 
 
+def test_what_is_mounted_is_left_alone(worker: Worker, tmp_path: Path) -> None:
+  stubs = tmp_path / "stubs"
+  stubs.mkdir()
+  for name in ("sudo", "gcsfuse", "fusermount", "mountpoint", "python3"):
+    path = stubs / name
+    path.write_text(f'#!/bin/bash\necho {name} "$@" >>{tmp_path}/log\n')
+    path.chmod(0o755)
+  os.makedirs(tmp_path / "bucket")
+  (worker.code / "requirements.lock").write_text("jax==1.2.3\n")
+  worker._environment["PATH"] = f"{stubs}:{os.environ['PATH']}"
+  worker("install", "mine")
+  log = (tmp_path / "log").read_text()
+  assert log.count("mountpoint -q") == 2
+  assert not any(f"{word} " in log for word in ("sudo mkdir", "gcsfuse", "fusermount"))
+
+
+def test_a_number_that_is_another_process_now_is_left_alone(worker: Worker) -> None:
+  worker.state.mkdir()
+  other = subprocess.Popen(["sleep", "60"], start_new_session=True)
+  (worker.state / "a.pid").write_text(str(other.pid))
+  assert worker.status() == "none"
+  worker("stop", "0")
+  assert other.poll() is None
+  other.kill()
+  other.wait()
+
+
 def watchdog(
-  folder: Path, worker: str = "0", limit: int = 1000, idle: int = 1000, age: int = 0
-) -> list[str]:
-  """Lets a slice's watchdog look for a moment; the gcloud calls that it makes."""
+  folder: Path, worker: str = "0", limit: int = 1000, idle: int = 1000, age: int = 0,
+  seconds: float = 20,
+) -> list[str]:  # fmt: skip
+  """Runs a slice's watchdog for so many seconds; its calls to delete, which end it."""
   for name, text in {
     "curl": f"echo {worker}",
     "gcloud": f'[[ $4 == delete ]] || exit; echo "$@" >>{folder}/log; kill $PPID',
   }.items():
     (folder / name).write_text(f"#!/bin/bash\n{text}\n")
     (folder / name).chmod(0o755)
-  alive = folder / "alive"
+  alive, log = folder / "alive", folder / "log"
   environment = {
     "PATH": f"{folder}:{os.environ['PATH']}", "WATCHDOG_STATE": str(folder / "state"),
     "WATCHDOG_ALIVE": str(alive), "WATCHDOG_SECONDS": "0.2",
@@ -160,13 +191,13 @@ def watchdog(
     ["bash", "-c", text], env=environment, start_new_session=True
   )
   process.wait(timeout=10)  # its loop goes on
-  time.sleep(0.1)
-  if alive.exists():
-    os.utime(alive, (time.time() - age, time.time() - age))
-  time.sleep(0.5)
+  until = time.monotonic() + seconds
+  while time.monotonic() < until and not log.exists():
+    if alive.exists() and time.time() - alive.stat().st_mtime < age:
+      os.utime(alive, (time.time() - age, time.time() - age))
+    time.sleep(0.02)
   with contextlib.suppress(ProcessLookupError):
     os.killpg(process.pid, signal.SIGKILL)
-  log = folder / "log"
   return log.read_text().splitlines() if log.exists() else []
 
 
@@ -183,8 +214,8 @@ def test_a_slice_has_its_time_also_after_a_restart(tmp_path: Path) -> None:
 
 
 def test_a_slice_at_work_is_left_alone(tmp_path: Path) -> None:
-  assert not watchdog(tmp_path, age=59, idle=61)
+  assert not watchdog(tmp_path, age=50, idle=61, seconds=1)
 
 
 def test_only_the_first_worker_watches(tmp_path: Path) -> None:
-  assert not watchdog(tmp_path, worker="3", idle=60, age=61)
+  assert not watchdog(tmp_path, worker="3", idle=-1, seconds=1)

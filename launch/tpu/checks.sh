@@ -40,6 +40,8 @@ check_account() {
     : "${project:=PROJECT}" "${zone:=ZONE}"
     return
   fi
+  command -v timeout >/dev/null ||
+    say "note: there is no timeout here (GNU coreutils): a connection on which nothing happens can outlast --hours"
   command -v gcloud >/dev/null ||
     fail "gcloud is not installed: https://cloud.google.com/sdk/docs/install"
   ask gcloud auth list --filter=status:ACTIVE '--format=value(account)' || true

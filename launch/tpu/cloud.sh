@@ -38,6 +38,7 @@ call() {
   "${bound[@]}" "$@" &
   child=$!
   wait "$child" || status=$?
+  ((${#bound[@]} == 0 || status != 124)) || say "nothing came of it in $limit s"
   kill -0 "$child" 2>/dev/null || child= # else a signal ended the wait
   return "$status"
 }

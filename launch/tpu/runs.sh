@@ -8,6 +8,7 @@ SAVING=300           # seconds for a run to save before its slice is deleted
 HURRY=60             # the same, where a machine that shuts down would end this script
 MEETING=600          # seconds for a connection that has little to do
 
+leaving=  # whether a signal has come
 mark=     # the file that says that a slice may be left, of one among several
 running=  # the name of the run in progress
 follower= # the process that shows its log
@@ -49,7 +50,9 @@ for line in sys.stdin:
 '
 
 add_run() {
-  [[ $1 == "$MOUNT/runs/"* && ${1#"$MOUNT/runs/"} != */* ]] ||
+  [[ $1 != "$MOUNT/runs/"*/* ]] ||
+    fail "--workdir=$1 is a folder in a folder: those of slices are beside each other"
+  [[ $1 == "$MOUNT/runs/"* ]] ||
     fail "--workdir=$1 would be lost with the slice: leave it out, and it is in gs://$bucket/runs"
   run_names+=("${1#"$MOUNT/runs/"}")
 }
@@ -80,7 +83,8 @@ lanes() {
   local lane index mine pids=() status=0 pid ended=0 stopping=
   slices=$((slices < ${#run_names[@]} ? slices : ${#run_names[@]}))
   [[ $dry ]] || mkdir -p runs/logs
-  trap 'stopping=1; kill -TERM "${pids[@]}" 2>/dev/null || true' INT TERM HUP
+  trap 'stopping=1; kill -USR1 "${pids[@]}" 2>/dev/null || true' INT
+  trap 'stopping=1; kill -TERM "${pids[@]}" 2>/dev/null || true' TERM HUP
   for ((lane = 1; lane <= slices; lane++)); do
     [[ -z $stopping ]] || break
     mine=()
@@ -123,8 +127,8 @@ own_lane() {
 lane() {
   slice=$1
   shift
-  trap 'exit 143' INT
-  trap 'SAVING=$HURRY; exit 143' TERM HUP
+  trap 'leave "$SAVING"' INT USR1 # the second is Ctrl-C as it comes from lanes
+  trap 'leave "$HURRY"' TERM HUP
   trap finish EXIT
   local index status worst=0
   for index in "$@"; do
@@ -138,10 +142,17 @@ lane() {
   exit "$worst"
 }
 
+# A signal to a group of processes comes twice, from its sender and from lanes.
+leave() {
+  [[ -z $leaving ]] || return 0
+  leaving=1 SAVING=$1
+  exit 143
+}
+
 # Whatever ends the script: lets the run save, if one is running, and deletes the slice.
 finish() {
   local status=$?
-  trap : INT TERM HUP # a second signal ends the wait for the save
+  trap '' INT TERM HUP USR1
   exec >&3 2>&4       # the signal may have come while a command's output was kept
   set +e
   [[ -z $follower ]] || kill "$follower" 2>/dev/null
@@ -154,10 +165,12 @@ finish() {
   fi
   if [[ $running && $created ]]; then
     say "letting $running save, for at most $SAVING s; Ctrl-C again does not wait"
+    sleep 1                  # until one signal has come from all sides
+    trap : INT TERM HUP USR1 # a second one ends the wait for the save
     stop_run "$SAVING"
     [[ -z $child ]] || kill "$child" 2>/dev/null
   fi
-  trap '' INT TERM HUP # nothing ends the deletion
+  trap '' INT TERM HUP USR1 # nothing ends the deletion
   if delete_slice; then rm -f "$mark"; else status=1; fi
   rm -rf "$scratch"
   exit "$status"
@@ -170,8 +183,10 @@ until_complete() {
   while true; do
     if [[ -z $created ]]; then
       if has_ended "$run"; then break; fi # before a slice is paid for
+      claim "$run" || return
       open_slice
     fi
+    claim "$run" || return
     running=$run
     start_and_watch "$run"
     case $outcome in stopped | crashed | mistake) stop_run 10 ;; esac
@@ -190,8 +205,10 @@ until_complete() {
   say "$run is complete: gs://$bucket/runs/$run"
 }
 
+# As long as it counts, it also has an evaluation.progress.json.
 has_ended() {
-  ask gcloud storage ls "gs://$bucket/runs/$1/evaluation.json" && [[ -z $dry ]]
+  ask gcloud storage ls "gs://$bucket/runs/$1/evaluation*.json" &&
+    [[ $output == */evaluation.json ]]
 }
 
 # A run that ends well on a worker without its bucket leaves nothing there.

@@ -15,6 +15,9 @@ installed=  # whether an installation ever went well
 seen=       # whether this one was seen to exist
 deleted=    # whether it was, and then was no more: a preempted one still has its request
 
+# By which a slice of this command is known from one of the same name.
+printf -v token '%(%s)T-%s-%s' -1 "$$" "$RANDOM"
+
 # In $state: the queued resource's, or GONE, or UNKNOWN if gcloud could not ask.
 look() {
   if ask gcloud compute tpus queued-resources describe "$slice" "${where[@]}" \
@@ -78,8 +81,7 @@ open_slice() {
   done
 }
 
-# Somebody else's slice must not be deleted; and two slices that share a name would also
-# share their runs' folders.
+# Somebody else's slice must not be deleted.
 refuse_namesake() {
   [[ -z $dry ]] || return 0
   look
@@ -98,21 +100,39 @@ create_slice() {
   local command=(gcloud compute tpus queued-resources create "$slice" "${where[@]}" \
     "--node-id=$slice" "--accelerator-type=$type" "--runtime-version=$runtime" \
     ${tier[@]+"${tier[@]}"} ${account[@]+"${account[@]}"} "--scopes=$SCOPES" \
-    "--valid-until-duration=${patience}s" \
+    "--valid-until-duration=${patience}s" "--labels=robustjax=$token" \
     "--metadata-from-file=startup-script=$scratch/watchdog" --quiet)
-  local try
+  local try why
   for try in {1..10}; do
     if ask "${command[@]}"; then
       created=sure creating=
       return
     fi
-    say "try $try: the slice could not be asked for: $errors"
+    why=$errors
+    say "try $try: the slice could not be asked for: $why"
+    if is_anothers; then
+      created='' creating=''
+      echo "error: there is a slice called $slice since a moment, which another command made: give this one a --name" >&2
+      exit 1
+    fi
+    if [[ $output == "$token" ]]; then # it was made, and the answer was lost
+      created=sure creating=
+      return
+    fi
     [[ $was_active ]] || break # else it was possible before
     pause
   done
   creating=
-  echo "error: the slice could not be asked for: ${errors:-for the reason above}" >&2
+  echo "error: the slice could not be asked for: ${why:-for the reason above}" >&2
   exit 1
+}
+
+# Whether another command has made a slice of this name, since there was none. One without
+# a label counts as this command's: rather that than a slice which nobody deletes.
+is_anothers() {
+  ask gcloud compute tpus queued-resources describe "$slice" "${where[@]}" \
+    '--format=value(tpu.nodeSpec[0].node.labels.robustjax)' &&
+    [[ $output && $output != "$token" ]]
 }
 
 # Ends the script when the slices' hours are used up.
@@ -178,17 +198,17 @@ explain_failure() {
 # On all workers. False if the slice was taken away meanwhile. What went well on one slice
 # is tried more often on the next one.
 install() {
-  local try script limit
+  local try script most
   # shellcheck disable=SC2016 # for the worker's shell
   script='mkdir -p ~/robustjax; gcloud storage cat "$1" | tar -xz -C ~/robustjax
 bash ~/robustjax/launch/tpu/worker.sh install "$2"'
   for try in {1..10}; do
     heed_budget
-    limit=$(seconds_left)
-    limit=$((limit < 3600 ? limit : 3600))
+    most=$(($(seconds_left) + 1)) # which is not 0: timeout takes that for no limit
+    most=$((most < 3600 ? most : 3600))
     say "installing on the workers of $slice"
     on_worker all bash -euo pipefail -c "$script" install "$code" "$bucket"
-    if call "${ssh[@]}"; then
+    if limit=$most call "${ssh[@]}"; then
       installed=1
       return
     fi
@@ -210,6 +230,11 @@ delete_slice() {
   local command=(gcloud compute tpus queued-resources delete "$slice" "${where[@]}"
     --force --quiet)
   local attempt missing=0
+  if [[ $created == maybe ]] && is_anothers; then
+    say "$slice is not this command's, and stays"
+    created=
+    return 0
+  fi
   say "deleting $slice"
   for ((attempt = 1; attempt <= DELETE_ATTEMPTS; attempt++)); do
     if ask "${command[@]}"; then

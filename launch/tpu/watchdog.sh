@@ -11,15 +11,18 @@ metadata=http://metadata.google.internal/computeMetadata/v1/instance/attributes
 state=${WATCHDOG_STATE:-/var/lib/robustjax}
 alive=${WATCHDOG_ALIVE:-/tmp/robustjax-alive} # worker.sh touches it
 
+mkdir -p "$state"
+# Outlives a restart of the machine; worker.sh looks for it on each worker.
+[[ -e $state/born ]] || date +%s >"$state/born"
+
 worker=$(curl -sf -H 'Metadata-Flavor: Google' "$metadata/agent-worker-number")
 [[ ${worker:-0} == 0 ]] || exit 0
 
 watch() {
   touch "$alive"
   chmod a+w "$alive" # the runs are not root's
-  mkdir -p "$state"
-  [[ -e $state/born ]] || date +%s >"$state/born" # outlives a restart of the machine
-  # Whether it may: worker.sh says so to the person.
+  # Whether it may look: worker.sh says so to the person. Whether it may delete shows only
+  # when it does.
   gcloud compute tpus queued-resources describe "$name" "--project=$project" \
     "--zone=$zone" >/dev/null 2>"$state/blind" && rm -f "$state/blind"
   local born now alive_at

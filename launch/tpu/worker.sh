@@ -14,7 +14,7 @@ MOUNT=${ROBUSTJAX_MOUNT:-/mnt/robustjax}
 DATA=$MOUNT-data
 STATE=${ROBUSTJAX_STATE:-$HOME/robustjax-state}
 ALIVE=${ROBUSTJAX_ALIVE:-/tmp/robustjax-alive} # for watchdog.sh
-BLIND=${ROBUSTJAX_BLIND:-/var/lib/robustjax/blind} # from it
+WATCHDOG=${ROBUSTJAX_WATCHDOG:-/var/lib/robustjax} # from it
 
 install() {
   touch "$ALIVE"
@@ -26,25 +26,28 @@ install() {
   ln -sfn "$MOUNT/runs" runs
   install_packages
   touch "$ALIVE"
-  [[ ! -e $BLIND ]] || echo "note: this slice cannot see itself, and so it will not delete itself should your machine die: give its service account the role roles/tpu.admin"
+  [[ -e $WATCHDOG/born ]] || echo "note: $(hostname) does not watch itself: the slice may not delete itself should your machine die"
+  [[ ! -e $WATCHDOG/blind ]] || echo "note: this slice cannot see itself, and so it will not delete itself should your machine die: give its service account the role roles/tpu.admin"
 }
 
 # The folders of the runs are looked up in the bucket each time, since several workers
 # write there; what is fsynced is in the bucket. The data does not change.
 mount_bucket() {
   command -v gcsfuse >/dev/null || install_gcsfuse
-  sudo mkdir -p "$MOUNT" "$DATA"
-  sudo chown "$(id -u)" "$MOUNT" "$DATA"
-  if ! mountpoint -q "$MOUNT"; then
-    fusermount -uz "$MOUNT" 2>/dev/null || true # what a dead gcsfuse has left
-    gcsfuse --implicit-dirs --metadata-cache-ttl-secs=0 \
-      --metadata-cache-negative-ttl-secs=0 --enable-streaming-writes=false "$1" "$MOUNT"
-  fi
+  mount_at "$MOUNT" --implicit-dirs --metadata-cache-ttl-secs=0 \
+    --metadata-cache-negative-ttl-secs=0 --enable-streaming-writes=false "$1"
   mkdir -p "$MOUNT/tensorflow_datasets"
-  if ! mountpoint -q "$DATA"; then
-    gcsfuse -o ro --implicit-dirs --metadata-cache-ttl-secs=-1 \
-      --only-dir=tensorflow_datasets "$1" "$DATA"
-  fi
+  mount_at "$DATA" -o ro --implicit-dirs --metadata-cache-ttl-secs=-1 \
+    --only-dir=tensorflow_datasets "$1"
+}
+
+# What is mounted is left alone: it is not even root's to look at.
+mount_at() {
+  if mountpoint -q "$1"; then return; fi
+  fusermount -uz "$1" 2>/dev/null || true # what a gcsfuse that has died left
+  sudo mkdir -p "$1"
+  sudo chown "$(id -u)" "$1"
+  gcsfuse "${@:2}" "$1"
 }
 
 install_gcsfuse() {
@@ -116,10 +119,12 @@ supervise() {
   mv "$STATE/$name.part" "$STATE/$name.status"
 }
 
-# Not another process which has the number since the machine was restarted.
-is_alive() {
-  [[ -e $STATE/$1.pid ]] &&
-    grep -qsa supervise "/proc/$(<"$STATE/$1.pid")/cmdline"
+is_alive() { [[ $(process_of "$1") == *"worker.sh supervise $1 "* ]]; }
+
+# The words of the process which has a run's number: after a restart of the machine it
+# may be any.
+process_of() {
+  { tr '\0' ' ' <"/proc/$(<"$STATE/$1.pid")/cmdline"; } 2>/dev/null || true
 }
 
 follow() {
@@ -137,15 +142,20 @@ status() {
 }
 
 stop() {
-  local file left=${1:-300}
+  local file name process left=${1:-300}
   for file in "$STATE"/*.pid; do
-    [[ -e $file ]] && is_alive "$(basename "$file" .pid)" &&
+    if is_alive "$(basename "$file" .pid)"; then
       kill -TERM "$(<"$file")" 2>/dev/null || true
+    fi
   done
   for file in "$STATE"/*.pid; do
-    if [[ ! -e $file ]] || ! is_alive "$(basename "$file" .pid)"; then continue; fi
-    while is_alive "$(basename "$file" .pid)" && ((left-- > 0)); do sleep 1; done
-    kill -KILL "-$(<"$file")" 2>/dev/null || true # all that it started
+    [[ -e $file ]] || continue
+    name=$(basename "$file" .pid)
+    while is_alive "$name" && ((left-- > 0)); do sleep 1; done
+    process=$(process_of "$name")
+    if [[ -z $process || $process == *"worker.sh supervise $name "* ]]; then
+      kill -KILL "-$(<"$file")" 2>/dev/null || true # all that it started
+    fi
   done
 }
 
