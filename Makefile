@@ -59,11 +59,11 @@ format: setup  ## Format the code and sort its imports
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
 
-parity: $(PARITY_STAMP)  ## Compare with PyTorch and TensorFlow (installs them into .venv)
+parity: $(PARITY_STAMP)  ## Compare with PyTorch, TensorFlow and the TPU compiler (installs them into .venv)
 	$(BIN)/python -m pytest -m parity
 
 $(PARITY_STAMP): $(STAMP) requirements-parity.txt
-	@echo "Installing PyTorch, two attack libraries and TensorFlow into $(VENV); this takes a minute or more."
+	@echo "Installing PyTorch, two attack libraries, TensorFlow and libtpu into $(VENV); this takes a minute or more."
 	@$(PIP) install --quiet $(TORCH_FLAGS) -c requirements-parity.txt torch
 	@$(PIP) install --quiet --no-deps -r requirements-parity.txt
 	@touch $@

@@ -270,6 +270,16 @@ def test_a_tpus_asynchronous_collective_counts_once():
   assert hlo.flops(found) == 2 * 3 * 5 * 5
 
 
+def test_an_asynchronous_computation_counts_once():
+  text = TPU.replace("STEP", "1").replace(
+    "all-reduce-start(%p), replica_groups={{0,1}}, to_apply=%add",
+    "async-start(%p), calls=%body",
+  )
+  text = text.replace("all-reduce-done(%ars)", "async-done(%ars), calls=%body")
+  one = 2 * 3 * 5 * 5
+  assert hlo.flops(hlo.read(text)) == 30 * one + one
+
+
 def test_the_longest_loop_is_so_with_its_trips():
   short, long = hlo.Loop(2, hlo.Work(10.0)), hlo.Loop(30, hlo.Work(1.0))
   assert hlo.longest(hlo.Work(loops=(short, long))) is long

@@ -1,4 +1,4 @@
-"""The TPU compiler itself, without a TPU: `pip install 'robustjax[tpu]'`."""
+"""What the preflight says against the TPU compiler itself, without a TPU."""
 
 import functools
 import json
@@ -15,8 +15,10 @@ from test_preflight_programs import small
 from robustjax.preflight import chips, compiling, hlo, programs, table, topology
 from robustjax.runtime import parallel
 
-pytest.importorskip("libtpu", reason="libtpu is not installed")
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.parity
+
+WHY = "`make parity` installs what the parity tests compare with"
+pytest.importorskip("libtpu", reason=WHY)
 
 NET = {"data.image_size": 8, "data.channels": 3}
 KINDS = {"v3": "2x2", "v4": "2x2x1", "v5e": "2x4", "v5p": "2x2x1", "v6e": "2x4"}
@@ -70,7 +72,8 @@ def test_memory_and_work_of_the_train_step():
   assert made.memory.arguments >= sum(step.parts.values())
   assert hlo.longest(made.work).trips == 7 and not hlo.unknown_loops(made.work)
   bytes_ = hlo.collectives(made.work)["all-reduce"].bytes
-  assert bytes_ >= step.parts["parameters"] + step.parts["statistics"]
+  summed = step.parts["parameters"] + step.parts["statistics"]
+  assert summed <= bytes_ < summed + 100  # and the metrics
 
 
 def test_fewer_attack_steps_are_fewer_trips_and_nothing_else():
