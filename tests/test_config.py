@@ -70,6 +70,9 @@ def test_unknown_variant_lists_the_known():
     ("data.broken_images", "ignore", "broken_images is 'ignore'; it may be 'stop', 's"),
     ("data.channels", 2, "data.channels is 2; it may be 1, 3"),
     ("data.transform", "imagenet", "needs config.data.channels=3"),
+    ("data.test_split", "train[:10%]", "'train\\[:10%\\]', which has images that the"),
+    ("data.test_split", "test+train", "which has images that the run trains on"),
+    ("data.test_split", "all", "which has images that the run trains on"),
     ("train.epochs", float("nan"), "train.epochs is nan; it must be a finite number"),
     ("optimizer.lr_per_256", -1.0, "lr_per_256 is -1.0; it must be above 0"),
     ("loss.clean_ratio", 0.01, "keeps none of its clean ones"),
@@ -91,6 +94,11 @@ def test_impossible_values_are_one_line(name, value, words):
   with pytest.raises(UserError, match=words) as caught:
     config.check(made)
   assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("split", ["test[:50%]", "val", "not_train", "trained"])
+def test_other_splits_may_be_tested_on(split):
+  config.check(with_value("data.test_split", split))
 
 
 def test_names_that_do_not_exist_get_the_nearest():

@@ -141,6 +141,12 @@ def _wrong_pieces(flat: Mapping[str, Any]) -> Iterator[tuple[Any, str]]:
     not re.fullmatch(r"[\w-]+", setting),
     f"setting is {setting!r}; it names a folder: letters, digits, _ and -",
   )
+  split = flat["data.test_split"]
+  yield (
+    re.search(r"(^|\+)\s*(train|all)\b", split),
+    f"data.test_split is {split!r}, which has images that the run trains on: take"
+    " another split",
+  )
   yield not flat["eval.readings"], "eval.readings must hold numbers of steps"
   yield (
     flat["model.depth"] and flat["model.stages"],
