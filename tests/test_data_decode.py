@@ -188,6 +188,19 @@ def test_what_loses_no_pixel_is_harmless():
     np.testing.assert_array_equal(decode(odd, 3), expected)
 
 
+def test_bytes_between_blocks_are_damage():
+  jpeg = encode(smooth(64, 64), "JPEG", restart_marker_blocks=1)
+  at = jpeg.index(b"\xff\xd1", marker(jpeg, 0xDA))
+  with pytest.raises(ValueError, match="bytes before marker 0xd1"):
+    decode(jpeg[:at] + 50 * b"7" + jpeg[at:], 3)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF", "WEBP"])
+def test_other_formats_are_refused(kind):
+  with pytest.raises(ValueError, match="neither a JPEG nor a PNG"):
+    decode(encode(noise(5, 7), kind), 3)
+
+
 @pytest.mark.filterwarnings("ignore")  # Pillow's, of what it can still read
 def test_damage_of_any_kind_is_one_kind_of_error():
   rng = np.random.default_rng(0)

@@ -217,6 +217,9 @@ def test_evaluation_of_a_part():
   assert first["index"].tolist() == [15, 16, 17]
   assert second["index"].tolist() == [18, 19, -1]
   assert second["mask"].tolist() == [True, True, False]
+  # What fills the batch up is an image of that part.
+  np.testing.assert_array_equal(second["image"][2], first["image"][0])
+  assert second["label"][2] == first["label"][0] == 15 % 3
 
 
 def test_chosen_images_are_those_of_an_evaluation():
