@@ -59,16 +59,38 @@ def test_the_memory_of_a_device_is_what_the_compiler_has(kind):
   assert f"available HBM ({target.hbm / chips.GIB:.2f}G)" in made.refusal
 
 
+@pytest.mark.parametrize("kind", ["v3", "v5e"])
+def test_the_memory_that_is_counted_is_what_the_compiler_refuses_for(kind):
+  target = slice_of(kind)
+  mesh = parallel.mesh(target.devices)
+
+  def chain(x):
+    ys = [x]
+    for _ in range(60):
+      ys.append(jnp.maximum(ys[-1] @ x, 0))
+    return functools.reduce(jnp.matmul, reversed(ys))
+
+  one = parallel.abstract_replicas(
+    jax.ShapeDtypeStruct((16300,) * 2, jnp.float32), mesh
+  )
+  program = programs.Program("chain", parallel.pmap(chain, mesh, (None,)), (one,), {})
+  made = compiling.compile_program(program, target)
+  assert made.memory is None and made.needed > target.hbm
+  said = compiling.out_of_memory(made.refusal)
+  assert made.needed != said  # which is rounded
+  assert abs(made.needed - said) <= 0.01 * chips.GIB
+
+
 def test_memory_and_work_of_the_train_step():
   target = slice_of("v5e")
   step = train_step(small(**NET), target)
   made = compiling.compile_program(step, target)
   stats = step.function.lower(*step.arguments).compile().memory_analysis()
   memory = made.memory
-  assert memory.temporaries == stats.temp_size_in_bytes
   assert memory.code == stats.generated_code_size_in_bytes > 0
-  # What is live at most, which is packed into those temporaries.
-  assert memory.total >= stats.peak_memory_in_bytes > memory.arguments
+  # What is live at most is packed into what is assigned; the sum has more in it.
+  assert stats.peak_memory_in_bytes <= memory.total - memory.code
+  assert memory.arguments < memory.total <= stats.temp_size_in_bytes + 2**20
   assert made.memory.arguments >= sum(step.parts.values())
   assert hlo.longest(made.work).trips == 7 and not hlo.unknown_loops(made.work)
   bytes_ = hlo.collectives(made.work)["all-reduce"].bytes

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import types
 
 import jax
 import pytest
@@ -83,7 +84,7 @@ class Refused:
   def as_text(self):
     return self._words
 
-  def compile(self):
+  def compile(self, compiler_options):
     raise jax.errors.JaxRuntimeError(self._words)
 
 
@@ -105,6 +106,32 @@ def test_a_refusal_for_memory_is_an_answer(target, tmp_path, words, needed):
   assert made.needed == int(needed) and "\n" not in made.refusal
   again = compiling.compile_program(program, target, tmp_path)
   assert again.kept and again.needed == made.needed
+
+
+REPORT = """Memory Space: default (color=0)
+Total bytes: 26125743616 (24.33GiB)
+  cumulative_size;       size;       offset; used_by_n_values; shapes_list
+  ------------------------------------------------------------
+    4.00GiB( 16%);    4.00GiB;   1178664960;                1; f32[98304,14,14,32]
+
+Memory Space: vmem (color=1)
+Total bytes: 117440512 (112.00MiB)
+"""
+
+
+def test_what_a_program_was_assigned_in_main_memory():
+  vmem = REPORT[REPORT.index("Memory Space: vmem") :]
+  assert compiling.assigned([vmem, REPORT]) == 26125743616
+  assert compiling.assigned([vmem]) is None and compiling.assigned([]) is None
+
+
+def test_a_tpus_temporaries_are_what_it_was_assigned():
+  numbers = {"argument": 5, "output": 4, "alias": 3, "temp": 90, "generated_code": 2}
+  stats = types.SimpleNamespace(
+    **{f"{name}_size_in_bytes": number for name, number in numbers.items()}
+  )
+  assert compiling._memory(stats, 50) == compiling.Memory(5, 1, 44, 2)
+  assert compiling._memory(stats, None) == compiling.Memory(5, 1, 90, 2)
 
 
 def test_a_refusal_may_say_no_number(target):
@@ -141,7 +168,7 @@ def test_units_of_a_refusal(unit):
 
 
 def test_what_compiles_is_marked_until_it_ends(target, reading, tmp_path, monkeypatch):
-  def interrupted(lowered):
+  def interrupted(*_):
     (mark,) = tmp_path.iterdir()
     assert mark.suffix == ".begun" and str(os.getpid()) in mark.name
     raise KeyboardInterrupt

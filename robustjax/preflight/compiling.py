@@ -13,9 +13,10 @@ import importlib.metadata
 import os
 import re
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ _CODE = [
   for name in ("chips.py", "compiling.py", "hlo.py", "topology.py")
 ]
 _BEGUN = ".begun"
+_REPORT = "*memory-usage-report.txt"  # what XLA calls it
 _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "": 1}
 
 
@@ -102,7 +104,7 @@ def compile_program(
       return _from_json(log.read_json(file))
     began = time.monotonic()
     with _marking(file):
-      result = _compile(lowered)
+      result = _compile(lowered, target)
     result = dataclasses.replace(result, seconds=time.monotonic() - began)
   if file:
     log.write_json(file, dataclasses.asdict(result))
@@ -145,23 +147,51 @@ def out_of_memory(text: str) -> int | None:
   return int(float(found.group(1)) * _UNITS[found.group(2)]) if found else None
 
 
-def _compile(lowered: Any) -> Compiled:
-  try:
-    compiled = lowered.compile()
-  except jax.errors.JaxRuntimeError as error:
-    text = str(error)
-    if "RESOURCE_EXHAUSTED" not in text:
-      raise
-    first = " ".join(text.splitlines()[0].split())
-    return Compiled(None, out_of_memory(text), first, None, 0.0)
-  stats = compiled.memory_analysis()
-  memory = Memory(
-    arguments=stats.argument_size_in_bytes,
-    outputs=stats.output_size_in_bytes - stats.alias_size_in_bytes,
-    temporaries=stats.temp_size_in_bytes,
-    code=stats.generated_code_size_in_bytes,
-  )
+def _compile(lowered: Any, target: Target) -> Compiled:
+  with tempfile.TemporaryDirectory() as folder:
+    refusal = ""
+    try:
+      compiled = lowered.compile(compiler_options={"xla_dump_to": folder})
+    except jax.errors.JaxRuntimeError as error:
+      refusal = str(error)
+      if "RESOURCE_EXHAUSTED" not in refusal:
+        raise
+    reports = [file.read_text() for file in Path(folder).glob(_REPORT)]
+  found = assigned(reports) if target.is_tpu else None
+  if refusal:
+    first = " ".join(refusal.splitlines()[0].split())
+    return Compiled(None, found or out_of_memory(refusal), first, None, 0.0)
+  memory = _memory(compiled.memory_analysis(), found)
   return Compiled(memory, None, "", hlo.read(compiled.as_text()), 0.0)
+
+
+def _memory(stats: Any, found: int | None) -> Memory:
+  """From a compiled program's `memory_analysis`, and what was `assigned`."""
+  arguments = stats.argument_size_in_bytes
+  outputs = stats.output_size_in_bytes - stats.alias_size_in_bytes
+  temporaries = stats.temp_size_in_bytes
+  if found is not None:
+    temporaries = max(0, found - arguments - outputs)
+  return Memory(arguments, outputs, temporaries, stats.generated_code_size_in_bytes)
+
+
+def assigned(reports: Sequence[str]) -> int | None:
+  """Bytes of main memory that a program was assigned, its arguments among them.
+
+  It is the number that a TPU's compiler holds against the memory when it refuses. The
+  temporaries of `memory_analysis` are more there: for one train step of ResNet-152 they
+  are 19.2 GiB where 14.2 GiB were assigned, and the compiler took it for 15.75 GiB.
+
+  Args:
+    reports: the compiler's, on its kinds of memory.
+
+  Returns:
+    The bytes, or None if no report says so.
+  """
+  for text in reports:
+    if found := re.search(r"Memory Space: default .*\nTotal bytes: (\d+)", text):
+      return int(found.group(1))
+  return None
 
 
 def _key(lowered: Any, target: Target) -> str:

@@ -54,6 +54,11 @@ class Target:
   peak: float | None
   compiler: str
 
+  @property
+  def is_tpu(self) -> bool:
+    """Whether it is a slice of TPUs."""
+    return self.compiler.startswith("libtpu")
+
 
 def tpu(name: str) -> Target:
   """A slice of TPUs, by the compiler's topology or by Google Cloud's name.
