@@ -122,7 +122,7 @@ delete() {
       status=2
       continue
     fi
-    created=sure
+    created=asked
     delete_slice || status=1
   done
   return "$status"

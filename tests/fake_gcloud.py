@@ -12,6 +12,7 @@ and in `claims/` which slice has a run's folder.
 import fcntl
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -28,6 +29,7 @@ KINDS = {
   "copy": "storage cp",
   "claim": "storage objects describe",
   "holder": "storage cat",
+  "release": "storage rm",
   "evaluation": "storage ls",
   "create": "compute tpus queued-resources create",
   "look": "compute tpus queued-resources describe",
@@ -55,7 +57,7 @@ def kind_of(words: list[str]) -> str:
   kind = next(k for k, start in KINDS.items() if line.startswith(start))
   if kind == "copy" and "/runs/" in line:
     return "take"
-  if kind == "look" and "labels" in line:
+  if kind == "look" and "state" not in line:
     return "label"
   if kind != "ssh":
     return kind
@@ -95,6 +97,10 @@ def claims(words: list[str]) -> dict[str, Any]:
     text = Path(words[2]).read_text()
     file.write_text(json.dumps({"generation": held["generation"] + 7, "text": text}))
     return {}
+  if words[1] == "rm":
+    assert words[3] == f"--if-generation-match={held['generation']}"
+    file.unlink()
+    return {}
   if not held["generation"]:
     return {"rc": 1, "err": "ERROR: gs://... not found: 404."}
   if words[1] == "cat":
@@ -115,10 +121,12 @@ def main(words: list[str]) -> int:
   answer = answer_to(kind)
   if answer == WELL["evaluation"] and (HOME / "results" / run_of(words)).exists():
     answer = {"out": f"{words[2].partition('*')[0]}.json"}
-  if answer == {"out": ""} and kind in ("claim", "holder", "take"):
+  if answer == {"out": ""} and kind in ("claim", "holder", "take", "release"):
     answer = claims(words)
   if answer == {"out": ""} and kind == "label":
     answer = {"out": slice_.read_text()}
+  if kind == "look" and "labels" in " ".join(words) and "out" in answer:
+    answer["out"] += f"\t{slice_.read_text()}"
   time.sleep(answer.get("seconds", 0))
   status = answer.get("rc", 0)
   if kind == "create" and (not status or answer.get("is_made")):
@@ -146,4 +154,6 @@ def copy_watchdog(words: list[str]) -> None:
 
 
 if __name__ == "__main__":
+  # As the real one does, even where it was started with Ctrl-C ignored.
+  signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
   sys.exit(main(sys.argv[1:]))

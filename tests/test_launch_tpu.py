@@ -20,7 +20,7 @@ import yaml
 REPO = Path(__file__).parents[1]
 FAKE = Path(__file__).with_name("fake_gcloud.py")
 TOOLS = (
-  "timeout",
+  *("setsid", "timeout"),
   *("awk", "bash", "basename", "cat", "chmod", "curl", "date", "dirname", "env", "git"),
   *("grep", "hostname", "kill", "mkdir", "mktemp", "mv", "rm", "sed", "sleep", "sort"),
   *("tail", "tar", "touch", "tr"),
@@ -105,10 +105,10 @@ class Cloud:
     """The slices that exist."""
     return sorted(path.name for path in (self.home / "slices").iterdir())
 
-  def wait_for(self, kind: str) -> None:
-    """Until there was a call of this kind."""
+  def wait_for(self, kind: str, times: int = 1) -> None:
+    """Until there were so many calls of this kind."""
     deadline = time.monotonic() + 30
-    while kind not in self.kinds():
+    while len(self.kinds(kind)) < times:
       assert time.monotonic() < deadline, self.kinds()
       time.sleep(0.01)
 
@@ -151,9 +151,10 @@ def test_a_run_from_create_to_delete(cloud: Cloud) -> None:
   cloud.script(look=["WAITING_FOR_RESOURCES", "PROVISIONING", "ACTIVE"])
   printed = cloud.run("run", *FLAGS, "--spot", "experiments/mbn.py")
   assert cloud.kinds() == [
-    "account", "config", "type", "bucket", "copy", "evaluation", "claim", "take",
-    "look", "create", "look", "look", "look", "install", "claim", "holder", "start",
-    *cloud.kinds()[17:-3], "status", "evaluation", "delete",
+    "account", "config", "type", "bucket", "copy", "evaluation", "look", "claim",
+    "take", "create", "look", "look", "look", "install", "claim", "holder", "start",
+    *cloud.kinds()[17:-7], "status", "evaluation", "claim", "holder", "release",
+    "label", "delete",
   ]  # fmt: skip
   assert "WAITING_FOR_RESOURCES after 0 s" in printed
   assert "mbn-paper is complete: gs://mine/runs/mbn-paper" in printed
@@ -265,8 +266,9 @@ def test_a_run_that_leaves_nothing_in_the_bucket_is_not_complete(cloud: Cloud) -
 def test_a_network_that_is_away_for_a_moment_is_no_crash(cloud: Cloud) -> None:
   lost, dead = {"rc": 1, "err": "ERROR: no route to host"}, {"rc": 255}
   cloud.script(
-    look=["ACTIVE", lost, lost, "ACTIVE"], start=[dead, dead], stop=[dead, dead]
-  )
+    look=["", "ACTIVE", lost, lost, "ACTIVE"], start=[dead, dead], stop=[dead, dead],
+    claim=["", lost, *12 * [lost]], take=["", *11 * [lost]],
+  )  # fmt: skip
   printed = cloud.run("run", *FLAGS, "--crashes=0", "experiments/mbn.py")
   assert printed.count("gcloud cannot reach") == 2
   assert cloud.kinds("start", "create") == ["create", "start", "start", "start"]
@@ -400,10 +402,10 @@ def test_the_hours_are_a_limit(cloud: Cloud) -> None:
 STOPS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
-def stop(cloud: Cloud, number: int, at: str, *more: str) -> str:
-  """Starts a run, sends it a signal at the first call of a kind; what it printed."""
-  process = cloud.start("run", *FLAGS, *more, "experiments/mbn.py")
-  cloud.wait_for(at)
+def stop(cloud: Cloud, number: int, at: str, times: int = 1) -> str:
+  """Starts a run, sends it a signal at such a call; what it printed."""
+  process = cloud.start("run", *FLAGS, "experiments/mbn.py")
+  cloud.wait_for(at, times)
   time.sleep(0.1)
   # As a terminal does for Ctrl-C; the others may come to the script alone.
   send: Callable[[int, int], None] = os.killpg if number == signal.SIGINT else os.kill
@@ -416,7 +418,7 @@ def stop(cloud: Cloud, number: int, at: str, *more: str) -> str:
 @pytest.mark.parametrize("number", STOPS)
 def test_a_signal_while_it_waits(cloud: Cloud, number: int) -> None:
   cloud.script(look=10000 * ["WAITING_FOR_RESOURCES"])
-  stop(cloud, number, "look")
+  stop(cloud, number, "look", 2)  # the first one is for the name
   assert cloud.kinds(*CHANGES) == ["create", "delete"]
   assert not cloud.left()
 
@@ -544,7 +546,9 @@ def test_a_name_that_another_command_takes_meanwhile(cloud: Cloud) -> None:
 def test_another_ones_slice_is_not_deleted_by_a_signal_either(cloud: Cloud) -> None:
   taken = {"rc": 1, "is_made": True, "label": "another", "seconds": 1}
   cloud.script(create=[taken])
-  assert "is not this command's, and stays" in stop(cloud, signal.SIGTERM, "create")
+  assert "is another command's by now, and stays" in stop(
+    cloud, signal.SIGTERM, "create"
+  )
   assert not cloud.kinds("delete") and cloud.left() == ["robustjax-mbn-paper"]
 
 
@@ -557,7 +561,7 @@ def test_a_slice_that_was_made_although_gcloud_failed(cloud: Cloud, label: str) 
   assert not cloud.left()
 
 
-OTHER = ("other", "--zone=z", "--project=p")
+OTHER = ("other", "--zone=z", "--project=p", "1-2-3")
 
 
 def hold(cloud: Cloud, run: str) -> Path:
@@ -570,12 +574,9 @@ def hold(cloud: Cloud, run: str) -> Path:
 
 def test_a_run_that_another_slice_has(cloud: Cloud) -> None:
   hold(cloud, "mbn-paper")
-  (cloud.home / "slices/other").touch()
+  (cloud.home / "slices/other").write_text(OTHER[3])
   printed = cloud.run("run", *FLAGS, "experiments/mbn.py", status=2)
-  remedy = f"wait for its end, or say launch/tpu.sh delete {' '.join(OTHER)}"
-  assert f"gs://mine/runs/mbn-paper is the folder of the slice other: {remedy}" in (
-    printed
-  )
+  assert "/mbn-paper is the folder of the slice other --zone=z --project=p" in printed
   assert not cloud.kinds(*CHANGES) and cloud.left() == ["other"]
 
 
@@ -583,12 +584,61 @@ def test_a_run_whose_slice_is_no_more(cloud: Cloud) -> None:
   file = hold(cloud, "mbn-paper")
   cloud.run("run", *FLAGS, "experiments/mbn.py")
   assert cloud.kinds(*CHANGES) == AGAIN
-  own = ["robustjax-mbn-paper", "--zone=us-west4-a", "--project=from-config"]
-  assert json.loads(file.read_text())["text"].split() == own
+  assert not file.exists()  # it has done with it
+
+
+def test_a_run_whose_slices_name_another_one_has_by_now(cloud: Cloud) -> None:
+  hold(cloud, "mbn-paper")
+  (cloud.home / "slices/other").write_text("4-5-6")
+  cloud.run("run", *FLAGS, "experiments/mbn.py")
+  assert cloud.kinds(*CHANGES) == AGAIN and cloud.left() == ["other"]
+
+
+def test_a_name_that_is_refused_claims_no_run(cloud: Cloud) -> None:
+  (cloud.home / "slices" / "robustjax-mbn-paper").touch()
+  cloud.run("run", *FLAGS, "experiments/mbn.py", status=2)
+  cloud.run("run", *FLAGS, "--name=mine", "experiments/mbn.py")
+
+
+@pytest.mark.parametrize("change", [{0: "--impersonate-service-account=x"},
+                                    {1: "--zone=z; rm -rf ~"}, {2: ""}])  # fmt: skip
+def test_a_claim_by_nobody_is_no_part_of_a_command(
+  cloud: Cloud, change: dict[int, str]
+) -> None:
+  lines = [change.get(i, line) for i, line in enumerate(OTHER)]
+  cloud.script(holder=["\n".join(lines)])
+  hold(cloud, "mbn-paper")
+  printed = cloud.run("run", *FLAGS, "experiments/mbn.py", status=2)
+  assert "mbn-paper/.slice does not name a slice: remove it if" in printed
+  assert cloud.kinds("look") == ["look"] and not cloud.kinds("create")
+
+
+@pytest.mark.parametrize("at", ["follow", "install"])
+def test_a_slice_that_another_command_has_made_anew_is_left_alone(
+  cloud: Cloud, at: str
+) -> None:
+  cloud.script(**{at: [{"seconds": 60 if at == "follow" else 2}]})
+  process = cloud.start("run", *FLAGS, "experiments/mbn.py")
+  cloud.wait_for(at)
+  (cloud.home / "slices/robustjax-mbn-paper").write_text("another")
+  if at == "install":
+    os.kill(process.pid, signal.SIGTERM)
+  process.communicate(timeout=60)
+  assert process.returncode == (143 if at == "install" else 1)
+  assert not cloud.kinds("stop", "delete")
+  assert cloud.left() == ["robustjax-mbn-paper"]
+
+
+def test_a_tpu_that_a_person_deletes_is_not_rented_again(cloud: Cloud) -> None:
+  dead = {"rc": 255}
+  gone = {"rc": 1, "err": "ERROR: NOT_FOUND"}
+  cloud.script(follow=[dead], status=[dead], machine=[gone])
+  printed = cloud.run("run", *FLAGS, "experiments/mbn.py", status=1)
+  assert "was deleted, by somebody" in printed and cloud.kinds("create") == ["create"]
 
 
 def test_a_run_that_is_taken_while_its_slice_is_made(cloud: Cloud) -> None:
-  (cloud.home / "slices/other").touch()
+  (cloud.home / "slices/other").write_text(OTHER[3])
   cloud.script(holder=["\n".join(OTHER)])
   printed = cloud.run("run", *FLAGS, "experiments/mbn.py", status=2)
   assert "is the folder of the slice other" in printed
@@ -661,7 +711,8 @@ def test_a_dry_run_prints_what_a_run_does_and_calls_nothing(cloud: Cloud) -> Non
     return [[re.sub(own, "OWN", word) for word in c] for c in calls]
 
   # It cannot know what is in the file of a folder that it does not look for.
-  own = [call for call in cloud.calls() if call[0] not in ("account", "holder")]
+  unknown = ("account", "holder", "release")
+  own = [call for call in cloud.calls() if call[0] not in unknown]
   did = [["gcloud", *call[1:]] for call in own]
   once = [c for i, c in enumerate(did) if c not in did[:i]]  # it looks more than once
   assert {*map(tuple, tidy(would))} - {*map(tuple, tidy(once))} == {
@@ -723,6 +774,16 @@ def test_a_signal_deletes_all_slices(cloud: Cloud, number: int, seconds: str) ->
   assert saving == 3 * [seconds]
 
 
+def test_what_cannot_be_known_costs_no_slice(cloud: Cloud) -> None:
+  away = {"rc": 1, "err": "HTTPError 503"}
+  cloud.script(evaluation=[away, away, "gs://mine/runs/it/evaluation.json"])
+  cloud.run("run", *FLAGS, "experiments/mbn.py")
+  cloud.script(evaluation=20 * [away])
+  printed = cloud.run("run", *FLAGS, "experiments/mbn.py", status=1)
+  assert "is complete cannot be known: HTTPError 503" in printed
+  assert not cloud.kinds(*CHANGES)
+
+
 def test_no_slice_for_what_is_complete(cloud: Cloud) -> None:
   cloud.script(evaluation=["gs://mine/runs/it/evaluation.json"])
   cloud.run("run", *FLAGS, "experiments/mbn.py")
@@ -752,6 +813,8 @@ MISTAKES: dict[str, tuple[tuple[str, ...], dict[str, Any], str]] = {
   "flat": ((), {"bucket": ["False US-WEST4"]}, "--enable-hierarchical-namespace"),
   "copy": ((), {"copy": [{"rc": 1, "err": "403"}]}, "roles/storage.objectUser"),
   "name": (("--name=Über uns",), {}, "cannot be a slice's"),
+  "kind": (("--type=v4-x[$(touch pwned)]",), {}, "is no accelerator type"),
+  "octal": (("--crashes=08",), {}, "--crashes=08 is not a whole number"),
   "tiers": (("--spot", "--reserved"), {}, "exclude each other"),
   "runs": (("--runs=here",), {}, "--runs is not for slices"),
   "word": (("--nonsense",), {}, "--nonsense"),

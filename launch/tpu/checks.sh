@@ -10,8 +10,10 @@ check_flags() {
     [[ ${!flag} =~ ^[0-9]+([.][0-9]+)?$ ]] ||
       fail "--$flag=${!flag} is not a number of hours, such as 12 or 0.5"
   done
+  [[ $type =~ ^[a-z0-9]+-[0-9]+$ ]] ||
+    fail "--type=$type is no accelerator type, such as v5litepod-16"
   for flag in slices crashes; do
-    [[ ${!flag} =~ ^[0-9]{1,3}$ ]] || fail "--$flag=${!flag} is not a whole number"
+    [[ ${!flag} =~ ^(0|[1-9][0-9]{0,2})$ ]] || fail "--$flag=${!flag} is not a whole number"
   done
   ((slices >= 1)) || fail "--slices=$slices: at least one slice is needed"
   ((${#tier[@]} <= 1)) || fail "--spot and --reserved exclude each other: give one"
@@ -126,7 +128,7 @@ check_setting() {
 devices_of() {
   local count=${1##*-}
   case $1 in
-    v4-* | v5p-*) echo $((count / 2)) ;;
+    v4-* | v5p-*) echo $((10#$count / 2)) ;;
     *) echo "$count" ;;
   esac
 }

@@ -26,6 +26,7 @@ line() {
 # Runs a command and returns its status; with --dry_run it prints it instead. It waits
 # with `wait`, which a signal ends, so that Ctrl-C and SIGTERM are heard at once. With
 # $limit set it takes no more seconds: a connection can live while nothing happens on it.
+# With $detached set a terminal's Ctrl-C does not reach it, which gcloud would heed.
 call() {
   if [[ $dry ]]; then
     line "$@" >&3
@@ -35,10 +36,13 @@ call() {
   if [[ ${limit:-} ]] && command -v timeout >/dev/null; then
     bound=(timeout --foreground -k 10 "$limit")
   fi
+  if [[ ${detached:-} ]] && command -v setsid >/dev/null; then
+    bound=(setsid "${bound[@]}") # execs, since it is no leader of a group
+  fi
   "${bound[@]}" "$@" &
   child=$!
   wait "$child" || status=$?
-  ((${#bound[@]} == 0 || status != 124)) || say "nothing came of it in $limit s"
+  [[ -z ${limit:-} ]] || ((status != 124)) || say "nothing came of it in $limit s"
   kill -0 "$child" 2>/dev/null || child= # else a signal ended the wait
   return "$status"
 }

@@ -103,14 +103,14 @@ lanes() {
     await "$pid" || ended=$?
     status=$((ended > status ? ended : status)) ended=0
   done
-  for ((lane = 1; lane <= ${#pids[@]}; lane++)); do
-    tail -n 3 "runs/logs/$name-$lane.log"
-  done
   for mark in "$scratch"/left-*; do
     [[ -e $mark ]] || continue
     slice=${mark##*/left-} status=1 errors="runs/logs/${mark##*/left-}.log has more"
     shout gcloud compute tpus queued-resources delete "$slice" "${where[@]}" \
       --force --quiet
+  done
+  for ((lane = 1; lane <= ${#pids[@]}; lane++)); do
+    tail -n 3 "runs/logs/$name-$lane.log" || true # nobody may read it any more
   done
   exit "$status"
 }
@@ -134,6 +134,7 @@ lane() {
   for index in "$@"; do
     status=0
     until_complete "$index" || status=$?
+    release "${run_names[$index]}"
     ((status == 0)) || say "${run_names[$index]} failed (exit status $status); its log is above"
     # Of several runs one that failed does not stop the others.
     ((status == 0 || $# == 1)) || status=1
@@ -163,7 +164,7 @@ finish() {
   elif [[ $child ]]; then
     kill "$child" 2>/dev/null
   fi
-  if [[ $running && $created ]]; then
+  if [[ $running && $created ]] && ! is_anothers; then
     say "letting $running save, for at most $SAVING s; Ctrl-C again does not wait"
     sleep 1                  # until one signal has come from all sides
     trap : INT TERM HUP USR1 # a second one ends the wait for the save
@@ -183,6 +184,7 @@ until_complete() {
   while true; do
     if [[ -z $created ]]; then
       if has_ended "$run"; then break; fi # before a slice is paid for
+      [[ $was_active ]] || refuse_namesake
       claim "$run" || return
       open_slice
     fi
@@ -207,14 +209,30 @@ until_complete() {
 
 # As long as it counts, it also has an evaluation.progress.json.
 has_ended() {
-  ask gcloud storage ls "gs://$bucket/runs/$1/evaluation*.json" &&
-    [[ $output == */evaluation.json ]]
+  local tries=0
+  until ask gcloud storage ls "gs://$bucket/runs/$1/evaluation*.json"; do
+    [[ $errors != *"matched no objects"* ]] || return 1
+    be_patient $((++tries)) "whether gs://$bucket/runs/$1 is complete cannot be known"
+  done
+  [[ $output == */evaluation.json ]]
+}
+
+# After a failed call. With a slice the network may come back, for as long as the slice has
+# hours; before one is paid for, ten tries are enough.
+be_patient() {
+  say "try $1: $2: $errors"
+  if [[ -z $was_active ]] && (($1 >= 10)); then
+    echo "error: $2: $errors" >&2
+    exit 1
+  fi
+  pause
+  heed_budget
 }
 
 # A run that ends well on a worker without its bucket leaves nothing there.
 has_left_results() {
-  local try
-  for try in 1 2 3; do
+  local look
+  for look in 1 2 3; do
     if has_ended "$1"; then return; fi
     pause
   done

@@ -7,7 +7,8 @@ GRACE=1800          # seconds behind --hours: the same, should this machine be g
 DELETE_ATTEMPTS=30
 
 slice=      # its name, and the queued resource's
-created=    # whether there may be one to delete; "sure" if gcloud said that it made it
+created=    # whether there may be one to delete: "maybe", "sure" if gcloud said that it
+            # made it, or "asked" if a person wants whatever has the name deleted
 born=       # $SECONDS when it became active: what came before costs nothing
 spent=0     # seconds of the slices before this one
 was_active= # whether this command ever got one
@@ -18,12 +19,17 @@ deleted=    # whether it was, and then was no more: a preempted one still has it
 # By which a slice of this command is known from one of the same name.
 printf -v token '%(%s)T-%s-%s' -1 "$$" "$RANDOM"
 
-# In $state: the queued resource's, or GONE, or UNKNOWN if gcloud could not ask.
+# In $state: the queued resource's, or GONE, or UNKNOWN if gcloud could not ask. This
+# command's slice is gone too if there is another one of its name by now.
 look() {
+  local label
   if ask gcloud compute tpus queued-resources describe "$slice" "${where[@]}" \
-    '--format=value(state.state)'; then
-    state=${output:-UNKNOWN}
+    '--format=value(state.state,tpu.nodeSpec[0].node.labels.robustjax)'; then
+    read -r state label <<<"${output:-UNKNOWN}"
     [[ -z $dry ]] || state=ACTIVE
+    if [[ $created && $label && $label != "$token" ]]; then
+      state=GONE seen=1 created=
+    fi
   elif [[ $errors == *NOT_FOUND* ]]; then
     state=GONE
   else
@@ -50,7 +56,7 @@ look_closely() {
       PREEMPTED | TERMINATED | STOPPED | STOPPING | DELETING) state=$output ;;
     esac
   elif [[ $errors == *NOT_FOUND* ]]; then
-    state=GONE
+    state=GONE deleted=$seen
   fi
 }
 
@@ -69,7 +75,6 @@ seconds_left() { echo $((budget - spent - $(active_seconds))); }
 
 # A slice that is ready to run; ends the script where another try would not help.
 open_slice() {
-  [[ $was_active ]] || refuse_namesake
   while true; do
     heed_budget
     create_slice
@@ -104,7 +109,7 @@ create_slice() {
     "--metadata-from-file=startup-script=$scratch/watchdog" --quiet)
   local try why
   for try in {1..10}; do
-    if ask "${command[@]}"; then
+    if detached=1 ask "${command[@]}"; then
       created=sure creating=
       return
     fi
@@ -127,8 +132,8 @@ create_slice() {
   exit 1
 }
 
-# Whether another command has made a slice of this name, since there was none. One without
-# a label counts as this command's: rather that than a slice which nobody deletes.
+# Whether the slice of this name is another command's by now. One without a label counts
+# as this one's: rather that than a slice which nobody deletes.
 is_anothers() {
   ask gcloud compute tpus queued-resources describe "$slice" "${where[@]}" \
     '--format=value(tpu.nodeSpec[0].node.labels.robustjax)' &&
@@ -230,14 +235,14 @@ delete_slice() {
   local command=(gcloud compute tpus queued-resources delete "$slice" "${where[@]}"
     --force --quiet)
   local attempt missing=0
-  if [[ $created == maybe ]] && is_anothers; then
-    say "$slice is not this command's, and stays"
+  if [[ $created != asked ]] && is_anothers; then
+    say "the slice called $slice is another command's by now, and stays"
     created=
     return 0
   fi
   say "deleting $slice"
   for ((attempt = 1; attempt <= DELETE_ATTEMPTS; attempt++)); do
-    if ask "${command[@]}"; then
+    if detached=1 ask "${command[@]}"; then
       forget_slice
       return 0
     fi

@@ -18,16 +18,22 @@ mkdir -p "$state"
 worker=$(curl -sf -H 'Metadata-Flavor: Google' "$metadata/agent-worker-number")
 [[ ${worker:-0} == 0 ]] || exit 0
 
+# Whether it may look at itself: worker.sh says so to the person. Whether it may delete
+# itself shows only when it does.
+look() {
+  gcloud compute tpus queued-resources describe "$name" "--project=$project" \
+    "--zone=$zone" >/dev/null 2>"$state/blind" && rm -f "$state/blind"
+}
+
 watch() {
   touch "$alive"
   chmod a+w "$alive" # the runs are not root's
-  # Whether it may look: worker.sh says so to the person. Whether it may delete shows only
-  # when it does.
-  gcloud compute tpus queued-resources describe "$name" "--project=$project" \
-    "--zone=$zone" >/dev/null 2>"$state/blind" && rm -f "$state/blind"
   local born now alive_at
   born=$(<"$state/born")
+  : >"$state/blind"
+  look
   while sleep "${WATCHDOG_SECONDS:-60}"; do
+    [[ ! -e $state/blind ]] || look
     now=$(date +%s)
     alive_at=$(stat -c %Y "$alive" 2>/dev/null || echo 0)
     if ((now - born > limit || now - alive_at > idle)); then
@@ -38,5 +44,6 @@ watch() {
   done
 }
 
-# Google's service need not wait for it, nor end it.
-watch </dev/null &
+# Nothing of it hangs on the service that started it: that reads the output until its end,
+# and what writes there later would die of it.
+watch </dev/null >>"$state/log" 2>&1 &
