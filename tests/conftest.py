@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-# A shell starts what runs in its background with Ctrl-C ignored, and so would be all
-# processes that tests send it to.
+# A shell starts what runs in its background with Ctrl-C ignored, and nohup with a closed
+# terminal ignored; so would be all processes that tests send them to.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 jax.config.update("jax_num_cpu_devices", 8)
 # Many tests compile the same program: it is compiled once.
