@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-# A shell starts what runs in its background with Ctrl-C ignored, and nohup with a closed
+# A shell starts what is in its background with Ctrl-C ignored, and nohup with a closed
 # terminal ignored; so would be all processes that tests send them to.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
