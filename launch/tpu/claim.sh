@@ -24,7 +24,7 @@ take() {
   if ((${#holder[@]})); then
     if [[ ${holder[3]} == "$token" ]]; then return; fi
     if ask gcloud compute tpus queued-resources describe "${holder[@]:0:3}" \
-      '--format=value(tpu.nodeSpec[0].node.labels.robustjax)'; then
+      "--format=value($LABEL)"; then
       [[ $output && $output != "${holder[3]}" ]] || return 1 # else a later one has its name
     elif [[ $errors != *NOT_FOUND* ]]; then
       holder=()

@@ -3,6 +3,7 @@
 
 SCOPES=https://www.googleapis.com/auth/cloud-platform
 IDLE=1800           # seconds without a run or an installation: the slice deletes itself
+LABEL="tpu.nodeSpec[0].node.labels.robustjax" # where gcloud has it
 GRACE=1800          # seconds behind --hours: the same, should this machine be gone
 DELETE_ATTEMPTS=30
 
@@ -24,7 +25,7 @@ printf -v token '%(%s)T-%s-%s' -1 "$$" "$RANDOM"
 look() {
   local label
   if ask gcloud compute tpus queued-resources describe "$slice" "${where[@]}" \
-    '--format=value(state.state,tpu.nodeSpec[0].node.labels.robustjax)'; then
+    "--format=value(state.state,$LABEL)"; then
     read -r state label <<<"${output:-UNKNOWN}"
     [[ -z $dry ]] || state=ACTIVE
     if [[ $created && $label && $label != "$token" ]]; then
@@ -136,8 +137,7 @@ create_slice() {
 # as this one's: rather that than a slice which nobody deletes.
 is_anothers() {
   ask gcloud compute tpus queued-resources describe "$slice" "${where[@]}" \
-    '--format=value(tpu.nodeSpec[0].node.labels.robustjax)' &&
-    [[ $output && $output != "$token" ]]
+    "--format=value($LABEL)" && [[ $output && $output != "$token" ]]
 }
 
 # Ends the script when the slices' hours are used up.

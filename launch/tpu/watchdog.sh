@@ -30,7 +30,6 @@ watch() {
   chmod a+w "$alive" # the runs are not root's
   local born now alive_at
   born=$(<"$state/born")
-  : >"$state/blind"
   look
   while sleep "${WATCHDOG_SECONDS:-60}"; do
     [[ ! -e $state/blind ]] || look

@@ -142,7 +142,7 @@ status() {
 }
 
 stop() {
-  local file name process left=${1:-300}
+  local file name left=${1:-300}
   for file in "$STATE"/*.pid; do
     if is_alive "$(basename "$file" .pid)"; then
       kill -TERM "$(<"$file")" 2>/dev/null || true
@@ -152,8 +152,7 @@ stop() {
     [[ -e $file ]] || continue
     name=$(basename "$file" .pid)
     while is_alive "$name" && ((left-- > 0)); do sleep 1; done
-    process=$(process_of "$name")
-    if [[ -z $process || $process == *"worker.sh supervise $name "* ]]; then
+    if [[ -z $(process_of "$name") ]] || is_alive "$name"; then
       kill -KILL "-$(<"$file")" 2>/dev/null || true # all that it started
     fi
   done
