@@ -94,8 +94,8 @@ class Cloud:
   def calls(self) -> list[list[str]]:
     """Each call: its kind, and its words."""
     path = self.home / "calls.jsonl"
-    lines = path.read_text().splitlines() if path.exists() else []
-    return [json.loads(line) for line in lines]
+    text = path.read_text() if path.exists() else ""
+    return [json.loads(line) for line in text.split("\n")[:-1]]  # whole lines alone
 
   def kinds(self, *wanted: str) -> list[str]:
     """The kinds of the calls, in their order; those that are wanted, or all."""

@@ -1,5 +1,6 @@
 """What the preflight says against the TPU compiler itself, without a TPU."""
 
+import dataclasses
 import functools
 import json
 import subprocess
@@ -12,7 +13,15 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 from test_preflight_programs import small
 
-from robustjax.preflight import chips, compiling, hlo, programs, table, topology
+from robustjax.preflight import (
+  answers,
+  chips,
+  compiling,
+  hlo,
+  programs,
+  table,
+  topology,
+)
 from robustjax.runtime import parallel
 
 pytestmark = pytest.mark.parity
@@ -53,7 +62,7 @@ def test_the_memory_of_a_device_is_what_the_compiler_has(kind):
   one = parallel.abstract_replicas(
     jax.ShapeDtypeStruct((16384,) * 2, jnp.float32), mesh
   )
-  program = programs.Program("huge", huge, (one,) * 200, {})
+  program = programs.Program("huge", huge, (one,) * 200, {}, small())
   made = compiling.compile_program(program, target)
   assert made.memory is None and made.needed >= 200 * 2**30
   assert f"available HBM ({target.hbm / chips.GIB:.2f}G)" in made.refusal
@@ -73,10 +82,12 @@ def test_the_memory_that_is_counted_is_what_the_compiler_refuses_for(kind):
   one = parallel.abstract_replicas(
     jax.ShapeDtypeStruct((16300,) * 2, jnp.float32), mesh
   )
-  program = programs.Program("chain", parallel.pmap(chain, mesh, (None,)), (one,), {})
+  program = programs.Program(
+    "chain", parallel.pmap(chain, mesh, (None,)), (one,), {}, small()
+  )
   made = compiling.compile_program(program, target)
   assert made.memory is None and made.needed > target.hbm
-  said = compiling.out_of_memory(made.refusal)
+  said = answers.out_of_memory(made.refusal)
   assert made.needed != said  # which is rounded
   assert abs(made.needed - said) <= 0.01 * chips.GIB
 
@@ -96,6 +107,16 @@ def test_memory_and_work_of_the_train_step():
   bytes_ = hlo.collectives(made.work)["all-reduce"].bytes
   summed = step.parts["parameters"] + step.parts["statistics"]
   assert summed <= bytes_ < summed + 100  # and the metrics
+
+
+@pytest.mark.parametrize("kind", ["v3", "v5e", "v6e"])
+def test_stopped_when_memory_is_assigned_it_says_the_same(kind):
+  target = slice_of(kind)
+  step = train_step(small(**NET), target)
+  whole = compiling.compile_program(step, target)
+  quick = compiling.compile_program(step, target, quick=True)
+  assert quick.work == whole.work
+  assert quick.memory == dataclasses.replace(whole.memory, code=None)
 
 
 def test_fewer_attack_steps_are_fewer_trips_and_nothing_else():

@@ -2,16 +2,14 @@
 
 import dataclasses
 import os
-import types
 
 import jax
 import pytest
+from test_preflight_answers import USED, Refused
 from test_preflight_programs import small
 
-from robustjax.preflight import compiling, hlo, programs, topology
+from robustjax.preflight import answers, compiling, hlo, programs, topology
 from robustjax.runtime import parallel
-
-G = 2**30
 
 
 @pytest.fixture(scope="module")
@@ -72,78 +70,52 @@ def test_another_program_or_another_compiler_is_not_the_kept_one(
   assert not compiling.compile_program(reading, target, tmp_path).kept
 
 
-class Refused:
-  """A function whose compiler refuses."""
+def test_a_refusal_is_kept_and_another_error_is_not(target, tmp_path):
+  def program(words):
+    return programs.Program("x", Refused(words), (), {}, small())
 
-  def __init__(self, words):
-    self._words = words
-
-  def lower(self, *_):
-    return self
-
-  def as_text(self):
-    return self._words
-
-  def compile(self, compiler_options):
-    raise jax.errors.JaxRuntimeError(self._words)
-
-
-TOTAL = (
-  "RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required for HLO"
-  " temporaries (16.05G) exceeds available HBM (15.75G)."
-)
-USED = (
-  "RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 17.50G of 15.75G"
-  " hbm. Exceeded hbm capacity by 1.75G.\n\nTotal hbm usage >= 17.75G:"
-)
-
-
-@pytest.mark.parametrize(("words", "needed"), [(TOTAL, 16.05 * G), (USED, 17.5 * G)])
-def test_a_refusal_for_memory_is_an_answer(target, tmp_path, words, needed):
-  program = programs.Program("train step", Refused(words), (), {})
-  made = compiling.compile_program(program, target, tmp_path)
-  assert made.memory is None and made.work is None
-  assert made.needed == int(needed) and "\n" not in made.refusal
-  again = compiling.compile_program(program, target, tmp_path)
-  assert again.kept and again.needed == made.needed
-
-
-REPORT = """Memory Space: default (color=0)
-Total bytes: 26125743616 (24.33GiB)
-  cumulative_size;       size;       offset; used_by_n_values; shapes_list
-  ------------------------------------------------------------
-    4.00GiB( 16%);    4.00GiB;   1178664960;                1; f32[98304,14,14,32]
-
-Memory Space: vmem (color=1)
-Total bytes: 117440512 (112.00MiB)
-"""
-
-
-def test_what_a_program_was_assigned_in_main_memory():
-  vmem = REPORT[REPORT.index("Memory Space: vmem") :]
-  assert compiling.assigned([vmem, REPORT]) == 26125743616
-  assert compiling.assigned([vmem]) is None and compiling.assigned([]) is None
-
-
-def test_a_tpus_temporaries_are_what_it_was_assigned():
-  numbers = {"argument": 5, "output": 4, "alias": 3, "temp": 90, "generated_code": 2}
-  stats = types.SimpleNamespace(
-    **{f"{name}_size_in_bytes": number for name, number in numbers.items()}
-  )
-  assert compiling._memory(stats, 50) == compiling.Memory(5, 1, 44, 2)
-  assert compiling._memory(stats, None) == compiling.Memory(5, 1, 90, 2)
-
-
-def test_a_refusal_may_say_no_number(target):
-  program = programs.Program("x", Refused("RESOURCE_EXHAUSTED: too much"), (), {})
-  assert compiling.compile_program(program, target).needed is None
-
-
-def test_other_errors_of_the_compiler_are_no_answers(target, tmp_path):
-  program = programs.Program("x", Refused("INTERNAL: a bug"), (), {})
   with pytest.raises(jax.errors.JaxRuntimeError, match="a bug"):
-    compiling.compile_program(program, target, tmp_path)
+    compiling.compile_program(program("INTERNAL: a bug"), target, tmp_path)
   assert not list(tmp_path.iterdir())
+  made = compiling.compile_program(program(USED), target, tmp_path)
+  again = compiling.compile_program(program(USED), target, tmp_path)
+  assert (made.kept, again.kept) == (False, True)
+  assert again.memory is None and again.needed == made.needed
+
+
+def stopped(size):
+  memory = answers.Memory(size, 0, 0, None)
+  return answers.Compiled(memory, None, "", hlo.Work(1.0), 0.0)
+
+
+def test_what_was_stopped_early_answers_only_quick_ones(
+  target, reading, tmp_path, monkeypatch
+):
+  asked = []
+
+  def quickly(program, text, target):
+    asked.append(program.name)
+    return stopped(77)
+
+  monkeypatch.setattr(compiling, "compile_quickly", quickly)
+  for kept in (False, True):
+    made = compiling.compile_program(reading, target, tmp_path, quick=True)
+    assert made.kept == kept and made.memory == answers.Memory(77, 0, 0, None)
+  whole = compiling.compile_program(reading, target, tmp_path)
+  assert not whole.kept and whole.memory.code is not None
+  made = compiling.compile_program(reading, target, tmp_path, quick=True)
+  assert made.kept and made.memory == whole.memory  # which knows more
+  assert asked == [reading.name]
+
+
+def test_a_quick_one_that_was_refused_answers_all(
+  target, reading, tmp_path, monkeypatch
+):
+  refusal = answers.Compiled(None, 5, "no", None, 0.0)
+  monkeypatch.setattr(compiling, "compile_quickly", lambda *_: refusal)
+  compiling.compile_program(reading, target, tmp_path, quick=True)
+  made = compiling.compile_program(reading, target, tmp_path)
+  assert made.kept and made.refusal == "no"
 
 
 def test_progress_goes_to_stderr(target, reading, capsys):
@@ -160,20 +132,13 @@ def test_a_kept_result_is_of_one_target(target, reading, tmp_path, change):
   assert not compiling.compile_program(reading, other, tmp_path).kept
 
 
-@pytest.mark.parametrize("unit", list(enumerate("KMGT", 1)))
-def test_units_of_a_refusal(unit):
-  power, letter = unit
-  text = f"Used 2.5{letter} of 1.0{letter} hbm"
-  assert compiling.out_of_memory(text) == int(2.5 * 2 ** (10 * power))
-
-
 def test_what_compiles_is_marked_until_it_ends(target, reading, tmp_path, monkeypatch):
   def interrupted(*_):
     (mark,) = tmp_path.iterdir()
     assert mark.suffix == ".begun" and str(os.getpid()) in mark.name
     raise KeyboardInterrupt
 
-  monkeypatch.setattr(compiling, "_compile", interrupted)
+  monkeypatch.setattr(answers, "whole", interrupted)
   with pytest.raises(KeyboardInterrupt):
     compiling.compile_program(reading, target, tmp_path)
   assert not list(tmp_path.iterdir())

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from test_preflight_programs import small
 
-from robustjax.preflight import compiling, examine, hlo, programs, topology
+from robustjax.preflight import answers, examine, hlo, programs, text, topology
 from robustjax.preflight.forecast import Amount
 
 
@@ -47,9 +47,9 @@ def test_operations_by_what_they_are_for():
 
 
 def checked(memory=None, needed=None, beside=0, hbm=100, name=programs.TRAIN):
-  program = programs.Program(name, None, (), {}, beside)
-  made = memory and compiling.Memory(memory, 0, 0, 0)
-  return examine.Checked(program, compiling.Compiled(made, needed, "", None, 0.0), hbm)
+  program = programs.Program(name, None, (), {}, small(), beside)
+  made = memory and answers.Memory(memory, 0, 0, 0)
+  return examine.Checked(program, answers.Compiled(made, needed, "", None, 0.0), hbm)
 
 
 def test_what_lies_beside_counts():
@@ -71,16 +71,50 @@ def test_one_program_that_does_not_fit_is_enough():
   assert examine.Examined(small(), target, parts[:1], None, None, []).fits
 
 
-def test_a_size_that_is_refused_is_not_the_largest():
-  target = dataclasses.replace(topology.cpu(), hbm=1000)
+@pytest.fixture
+def thousand():
+  return dataclasses.replace(topology.cpu(), hbm=1000)
 
-  def compiled(program):
-    images = program.arguments[1]["label"].shape[0] // len(target.devices)
-    memory = images * 10 if images <= 32 else None
-    return checked(memory, needed=1000, hbm=1000)
+
+def test_a_size_that_is_refused_is_not_the_largest(thousand):
+  def compiled(program, images):
+    devices = len(thousand.devices)
+    assert program.arguments[1]["label"].shape == (images * devices,)
+    return checked(images * 10 if images <= 32 else None, needed=1000, hbm=1000)
 
   known = checked(memory=320, hbm=1000)
-  assert examine._largest(small(), target, known, compiled).images == 32
+  assert examine._largest(small(), thousand, known, compiled).images == 32
+
+
+@pytest.mark.parametrize(("code", "largest"), [(0, 96), (39, 96), (41, 64)])
+def test_a_size_that_was_stopped_before_its_code_has_the_code_of_the_known_one(
+  thousand, code, largest
+):
+  def stopped(images, made):
+    memory = answers.Memory(images * 10, 0, 0, made)
+    return dataclasses.replace(
+      checked(hbm=1000), compiled=answers.Compiled(memory, None, "", None, 0.0)
+    )
+
+  known = stopped(32, code)
+  found = examine._largest(
+    small(), thousand, known, lambda _, images: stopped(images, None)
+  )
+  assert found.images == largest and found.needed == largest * 10 + code
+
+
+@pytest.mark.parametrize(("codes", "has"), [((1, 0), True), ((1, None), False)])
+def test_a_code_that_was_not_made_is_told(codes, has):
+  memories = [answers.Memory(1, 0, 0, code) for code in codes]
+  parts = [
+    dataclasses.replace(checked(), compiled=answers.Compiled(one, None, "", None, 0.0))
+    for one in memories
+  ]
+  found = examine.Examined(small(), topology.cpu(), parts, None, None, [])
+  assert found.fits and found.has_code == has
+  shown = text.lines(found)
+  assert ("It fits on cpu." in shown) == has
+  assert ("but for the code, which was not generated" in shown) != has
 
 
 def test_advice_is_what_main_takes():
@@ -90,5 +124,9 @@ def test_advice_is_what_main_takes():
   assert "--config.train.batch_size" in advice(64)
   assert "batch_size" not in advice(32) and "--config.model.group" in advice(32)
   assert "--config.model.remat=block" in advice(32)
-  one = checked(name=programs.READ)
-  assert "--config.eval.batch_size" in examine.advice(one, small(), 32)
+  for name, differentiated in ((programs.READ, False), (programs.ADVANCE, True)):
+    told = examine.advice(checked(name=name), small(), 32)
+    assert "--config.eval.batch_size" in told
+    assert ("--config.model.remat=block" in told) == differentiated
+  again = small(**{"model.remat": "block"})
+  assert "remat" not in examine.advice(checked(), again, 32)

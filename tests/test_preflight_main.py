@@ -3,8 +3,10 @@
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -104,6 +106,7 @@ def test_a_forecast_says_that_it_is_one(monkeypatch, capsys):
     (("--all", "--device=cpu"), "--all needs --topology"),
     (("--all", "--topology=v5e-8", "--out=x", "--config=y"), "takes no '--config=y'"),
     ((*NET, "--topology=v5e-8", "--topology=v5e-4"), "are for --all"),
+    ((*NET, "--device=cpu", "--quick"), "--quick is for --topology"),
   ],
 )
 def test_mistakes_are_one_line(monkeypatch, capsys, words, told):
@@ -165,7 +168,42 @@ def test_a_crash_without_a_cache_is_one_line(tmp_path, monkeypatch, capsys):
   assert capsys.readouterr().err == "error: the compiler crashed (signal 11)\n"
 
 
-def test_an_end_by_another_signal_is_passed_on(monkeypatch):
-  monkeypatch.setattr(command, "_CHILD", "import os; os.kill(os.getpid(), 15)")
+@pytest.mark.parametrize(("number", "lines"), [(15, 0), (9, 1)])
+def test_an_end_by_another_signal_is_passed_on(monkeypatch, capsys, number, lines):
+  monkeypatch.setattr(command, "_CHILD", f"import os; os.kill(os.getpid(), {number})")
   monkeypatch.setattr(sys, "argv", ["preflight"])
-  assert command.guarded() == -15
+  assert command.guarded() == 128 + number
+  assert len(capsys.readouterr().err.splitlines()) == lines
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_preflight_that_is_stopped_leaves_nothing_behind(tmp_path, number):
+  child = (
+    "import os, pathlib, tempfile, time\n"
+    "tempfile.mkdtemp()\n"
+    f"pathlib.Path({str(tmp_path)!r}, 'begun').write_text(str(os.getpid()))\n"
+    "time.sleep(600)\n"
+  )
+  code = (
+    "import signal, sys\n"
+    "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    "from robustjax.preflight import __main__ as command\n"
+    f"command._CHILD = {child!r}\n"
+    "sys.exit(command.guarded())\n"
+  )
+  (temporary := tmp_path / "temporary").mkdir()
+  process = subprocess.Popen(
+    [sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE, text=True,
+    env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(temporary)},
+  )  # fmt: skip
+  begun = tmp_path / "begun"
+  while not begun.exists() or not begun.read_text():
+    assert process.poll() is None
+    time.sleep(0.05)
+  assert len(list(temporary.glob("*/*"))) == 1
+  process.send_signal(number)
+  _, err = process.communicate(timeout=60)
+  assert process.returncode == 128 + number and not err
+  assert not list(temporary.iterdir())
+  with pytest.raises(ProcessLookupError):
+    os.kill(int(begun.read_text()), 0)

@@ -1,6 +1,7 @@
 """What a preflight compiles is what main runs: the same text, letter by letter."""
 
 import jax
+import ml_collections
 import numpy as np
 import pytest
 
@@ -110,3 +111,14 @@ def test_without_running_statistics_there_is_one_train_step():
   made = small(**{"train.running_statistics_epochs": 0.0})
   (only,) = programs.training(made, parallel.mesh())
   assert only.name == programs.TRAIN
+
+
+def test_a_program_is_made_again_by_its_name():
+  made = small()
+  mesh = parallel.mesh()
+  every = programs.training(made, mesh) + programs.evaluation(made, mesh)
+  for one in [*every, programs.validation(made, mesh)]:
+    values = ml_collections.ConfigDict(one.config.to_dict())
+    again = programs.named(one.name, values, mesh)
+    assert again.name == one.name
+    same(again, one.function, *one.arguments)

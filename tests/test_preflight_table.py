@@ -6,7 +6,15 @@ import pytest
 from test_experiments import SETTINGS, setting
 
 from robustjax import config
-from robustjax.preflight import chips, compiling, hlo, programs, table, topology
+from robustjax.preflight import (
+  answers,
+  chips,
+  compiling,
+  hlo,
+  programs,
+  table,
+  topology,
+)
 from robustjax.report import settings
 
 
@@ -62,8 +70,8 @@ def fake(program, target, cache):
   loop = hlo.Loop(30 if program.name != programs.ADVANCE else None, hlo.Work(10.0))
   looped = program.name != programs.READ
   trains = program.name == programs.TRAIN
-  return compiling.Compiled(
-    memory=compiling.Memory(chips.GIB if trains else chips.GIB // 10, 0, 0, 0),
+  return answers.Compiled(
+    memory=answers.Memory(chips.GIB if trains else chips.GIB // 10, 0, 0, 0),
     needed=None,
     refusal="",
     work=hlo.Work(5.0, loops=(loop,) if looped else ()),
@@ -83,7 +91,8 @@ def written(tmp_path_factory):
 
   compiled = []
 
-  def compile_program(program, target, cache):
+  def compile_program(program, target, cache, quick):
+    assert quick
     compiled.append((target.name, program.name))
     return fake(program, target, cache)
 

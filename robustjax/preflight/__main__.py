@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,11 +19,18 @@ from absl import logging
 
 from robustjax import assemble, commandline
 from robustjax.errors import UserError
-from robustjax.preflight import chips, compiling, examine, table, text, topology
+from robustjax.preflight import (
+  answers,
+  chips,
+  compiling,
+  examine,
+  table,
+  text,
+  topology,
+)
 
 FITS, DOES_NOT_FIT, MISTAKE, BUG = 0, 1, 2, 3  # exit statuses
 _CHILD = "from robustjax.preflight import __main__ as m; import sys; sys.exit(m.main())"
-_CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE}
 
 
 def main() -> int:
@@ -41,17 +49,46 @@ def main() -> int:
 
 def guarded() -> int:
   """`main` in a process of its own, since a compiler that crashes takes it along."""
-  words = [sys.executable, "-c", _CHILD, *sys.argv[1:]]
-  while True:
-    child = subprocess.Popen(words)
-    status = child.wait()
-    if status >= 0 or -status not in _CRASHES:
+  signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+  with tempfile.TemporaryDirectory(prefix="robustjax-preflight-") as folder:
+    try:
+      while (status := _status_of_child(folder)) is None:
+        print(
+          "the compiler crashed on this program: going on without it", file=sys.stderr
+        )
       return status
+    except KeyboardInterrupt:
+      return 128 + signal.SIGINT
+
+
+def _status_of_child(folder: str) -> int | None:
+  """Its exit status; None if the compiler crashed and that is kept.
+
+  Args:
+    folder: what it writes here goes when it ends, however that is.
+  """
+  words = [sys.executable, "-c", _CHILD, *sys.argv[1:]]
+  child = subprocess.Popen(words, env={**os.environ, "TMPDIR": folder})
+  try:
+    status = child.wait()
+  finally:
+    child.kill()
+    child.wait()
+  if status >= 0:
+    return status
+  if -status in answers.CRASHES:
     cache = _parse(sys.argv[1:]).cache
-    if not cache or not compiling.crashed(Path(cache), child.pid, -status):
-      print(f"error: the compiler crashed (signal {-status})", file=sys.stderr)
-      return BUG
-    print("the compiler crashed on this program: going on without it", file=sys.stderr)
+    if cache and compiling.crashed(Path(cache), child.pid, -status):
+      return None
+    print(f"error: the compiler crashed (signal {-status})", file=sys.stderr)
+    return BUG
+  if -status == signal.SIGKILL:
+    print(
+      "error: the compiler was killed (signal 9), as a machine does that has no memory"
+      " left for it: its log says",
+      file=sys.stderr,
+    )
+  return 128 - status
 
 
 def run(given: argparse.Namespace) -> int:
@@ -81,6 +118,7 @@ def run(given: argparse.Namespace) -> int:
     utilisation=given.utilisation,
     cache=cache,
     look_for_largest=given.largest,
+    quick=given.quick,
   )
   if given.json:
     print(json.dumps(text.values(found), indent=2))
@@ -136,7 +174,14 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     "--largest",
     action=argparse.BooleanOptionalAction,
     default=True,
-    help="looks for the largest batch that fits: up to four compiles more",
+    help="looks for the largest batch that fits: up to four compiles more, on TPUs"
+    " quick ones",
+  )
+  parser.add_argument(
+    "--quick",
+    action="store_true",
+    help="stops each compile when memory is assigned: seconds instead of minutes, but"
+    " no code is generated, so its size and errors are not seen; --all does so too",
   )
   parser.add_argument(
     "--cache",
@@ -156,6 +201,8 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     raise UserError("--all needs --topology=SLICE[,SLICE...] and --out=FILE.md")
   if not given.all and (given.out or len(given.topology or [""]) > 1):
     raise UserError("--out and several --topology are for --all")
+  if given.quick and not given.topology:
+    raise UserError("--quick is for --topology: no other compiler says so early")
   return given
 
 

@@ -7,18 +7,15 @@ from pathlib import Path
 import ml_collections
 
 from robustjax import assemble
-from robustjax import config as configs
 from robustjax.errors import UserError
 from robustjax.evaluation import trajectory
 from robustjax.preflight import compiling, hlo, programs
-from robustjax.preflight.compiling import Compiled
+from robustjax.preflight.answers import Compiled
 from robustjax.preflight.forecast import Amount, Forecast, Operations, forecast
 from robustjax.preflight.largest import Largest, largest
 from robustjax.preflight.programs import Program
 from robustjax.preflight.topology import Target
 from robustjax.runtime import parallel
-
-Compile = Callable[[Program], Compiled]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +84,12 @@ class Examined:
     return all(one.fits for one in self.checked)
 
   @property
+  def has_code(self) -> bool:
+    """Whether the compiler generated the code of all of them."""
+    memories = [one.compiled.memory for one in self.checked]
+    return all(memory and memory.code is not None for memory in memories)
+
+  @property
   def images(self) -> int:
     """Training images a device."""
     return self.config.train.batch_size // len(self.target.devices)
@@ -99,6 +102,7 @@ def examine(
   utilisation: float,
   cache: Path | None = None,
   look_for_largest: bool = True,
+  quick: bool = False,
 ) -> Examined:
   """Compiles what main would run, and adds up what follows.
 
@@ -107,7 +111,9 @@ def examine(
     target: from `topology`.
     utilisation: the assumed part of the peak.
     cache: where results are kept; nowhere if None.
-    look_for_largest: whether to compile other batch sizes too.
+    look_for_largest: whether to compile other batch sizes too; on TPUs until memory is
+      assigned.
+    quick: whether to do so with all programs.
 
   Raises:
     UserError: main would refuse the configuration on these devices.
@@ -116,7 +122,14 @@ def examine(
   mesh = parallel.mesh(target.devices)
 
   def compiled(program: Program) -> Checked:
-    made = compiling.compile_program(program, target, cache)
+    made = compiling.compile_program(program, target, cache, quick=quick)
+    return Checked(program, made, target.hbm)
+
+  def sized(program: Program, images: int) -> Checked:
+    remark = f" with {images} images a device"
+    made = compiling.compile_program(
+      program, target, cache, quick=target.is_tpu, remark=remark
+    )
     return Checked(program, made, target.hbm)
 
   checked = [compiled(one) for one in programs.training(config, mesh)]
@@ -124,7 +137,7 @@ def examine(
   checked += [compiled(one) for one in programs.evaluation(config, mesh)]
   found = None
   if look_for_largest:
-    found = _largest(config, target, checked[0], compiled)
+    found = _largest(config, target, checked[0], sized)
   unknown = {name for one in checked for name in uncounted(one)}
   guessed = None
   if not unknown:
@@ -164,16 +177,19 @@ def _largest(
   config: assemble.Config,
   target: Target,
   known: Checked,
-  compiled: Callable[[Program], Checked],
+  compiled: Callable[[Program, int], Checked],
 ) -> Largest:
   devices = len(target.devices)
+  code = known.compiled.memory.code if known.compiled.memory else None
 
   def needed(images: int) -> int | None:
     sized = ml_collections.ConfigDict(config.to_dict())
     sized.train.batch_size = images * devices
-    program = programs.training(sized, parallel.mesh(target.devices))[0]
-    named = f"{programs.TRAIN} with {images} images a device"
-    return compiled(dataclasses.replace(program, name=named)).needed
+    one = compiled(programs.training(sized, parallel.mesh(target.devices))[0], images)
+    memory = one.compiled.memory
+    if memory is None or memory.code is not None or one.needed is None:
+      return one.needed
+    return one.needed + (code or 0)  # there is no more of it for more images
 
   return largest(
     needed,
@@ -255,12 +271,14 @@ def advice(one: Checked, config: assemble.Config, images: int) -> str:
   """What to change for a program that does not fit, with so many images a device."""
   if one.compiled.crashed:
     return "another batch size, --noconfig.model.scan, or another libtpu"
-  flat = configs.flatten(config)
-  if one.program.name in (programs.TRAIN, programs.RUNNING):
+  name, model = one.program.name, config.model
+  ways = ["a smaller --config.eval.batch_size, or more chips"]
+  if name in (programs.TRAIN, programs.RUNNING):
     ways = ["more chips or a smaller --config.train.batch_size (fewer images a device)"]
-    if images <= config.model.group:  # main refuses less than a group a device
+    if images <= model.group:  # main refuses less than a group a device
       ways = ["--config.model.group (fewer images that share their statistics)"]
-    if flat["model.remat"] != "block":
+  if name in programs.DIFFERENTIATED:
+    if model.remat != "block":
       ways.append("--config.model.remat=block, which computes activations again")
-    return "; ".join([*ways, "a smaller --config.model.depth"])
-  return "a smaller --config.eval.batch_size, or more chips"
+    ways.append("a smaller --config.model.depth")
+  return "; ".join(ways)

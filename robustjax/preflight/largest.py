@@ -1,7 +1,8 @@
 """The largest batch a device that fits, found by compiling at few sizes.
 
 Memory grows with the images that a device holds, almost in a line: two sizes give the
-line, it gives an answer, and a compile at the answer proves that it fits.
+line, it gives an answer, and a compile at the answer, at least until memory is
+assigned, says whether it fits.
 """
 
 import dataclasses
@@ -39,7 +40,7 @@ def largest(
 
   Args:
     needed: images a device -> bytes a device by the compiler, or None where it refuses
-      and does not say how many. Takes minutes.
+      and does not say how many. Takes a while.
     group: images that must stay on one device; the answer is a multiple of it.
     hbm: bytes of memory a device.
     known: a size that was compiled already, and its bytes.

@@ -21,6 +21,9 @@ BEGIN, ADVANCE, READ = (
   "evaluation, first iterate", "evaluation, attack steps", "evaluation, reading",
 )  # fmt: skip
 
+# Those with a gradient, and so with activations that are kept or computed again.
+DIFFERENTIATED = frozenset({TRAIN, RUNNING, VALIDATION, ADVANCE})
+
 
 @dataclasses.dataclass(frozen=True)
 class Program:
@@ -31,6 +34,7 @@ class Program:
     function: jitted, as `assemble` makes it.
     arguments: what main calls it with, as shapes.
     parts: what the arguments are -> bytes a device.
+    config: what it is made from.
     beside: bytes a device of arrays that main keeps while it runs, and that are none
       of its arguments.
   """
@@ -39,7 +43,18 @@ class Program:
   function: Any
   arguments: tuple[Any, ...]
   parts: Mapping[str, int]
+  config: assemble.Config
   beside: int = 0
+
+
+def named(name: str, config: assemble.Config, mesh: Any) -> Program:
+  """One of them by its name."""
+  if name in (TRAIN, RUNNING):
+    made = training(config, mesh)
+  else:
+    made = [validation(config, mesh)] if name == VALIDATION else []
+    made = made or evaluation(config, mesh)
+  return next(one for one in made if one.name == name)
 
 
 def training(config: assemble.Config, mesh: Any) -> list[Program]:
@@ -49,7 +64,7 @@ def training(config: assemble.Config, mesh: Any) -> list[Program]:
   parts = {**_parts(state), "batch": _share(batch, mesh)}
   names = {"batch": TRAIN, "running": RUNNING}
   return [
-    Program(names[statistics], function, (state, batch, _key()), parts)
+    Program(names[statistics], function, (state, batch, _key()), parts, config)
     for statistics, function in assemble.train_steps(config, mesh).items()
   ]
 
@@ -62,7 +77,7 @@ def validation(config: assemble.Config, mesh: Any) -> Program:
   function = assemble.eval_step(config, mesh)
   # The step does not take the optimiser's state, which is there all the same.
   beside = _bytes(state.opt_state)
-  return Program(VALIDATION, function, (state, batch, _key()), parts, beside)
+  return Program(VALIDATION, function, (state, batch, _key()), parts, config, beside)
 
 
 def evaluation(config: assemble.Config, mesh: Any) -> list[Program]:
@@ -92,9 +107,9 @@ def evaluation(config: assemble.Config, mesh: Any) -> list[Program]:
   reading = (variables, batch, adv, targets, batch["mask"])
   begin = {"batch": _share(batch, mesh)}
   return [
-    Program(ADVANCE, steps.advance, attack, parts, beside),
-    Program(READ, steps.read, reading, parts, beside + image),
-    Program(BEGIN, steps.begin, (batch, _key()), begin, _bytes(state)),
+    Program(ADVANCE, steps.advance, attack, parts, config, beside),
+    Program(READ, steps.read, reading, parts, config, beside + image),
+    Program(BEGIN, steps.begin, (batch, _key()), begin, config, _bytes(state)),
   ]
 
 

@@ -2,8 +2,9 @@
 
 Settings that differ in constants alone, such as the attack's eps, are one program; so
 are those that differ in the attack's steps, which are the trips of a loop. Each program
-is compiled once, and a table that was stopped goes on from what is kept. Of the two
-steps of a training the one with running statistics is left out: it does less.
+is compiled once, until memory is assigned, and a table that was stopped goes on from
+what is kept. Of the two steps of a training the one with running statistics is left
+out: it does less.
 
 The paper's batch is 128 groups of 32 images. On a slice with more devices a setting has
 a batch of one group a device instead; a setting with another batch is refused there.
@@ -19,6 +20,7 @@ from robustjax import assemble
 from robustjax import config as configs
 from robustjax.errors import UserError
 from robustjax.preflight import compiling, examine, hlo, programs, text
+from robustjax.preflight.answers import Compiled
 from robustjax.preflight.forecast import Forecast
 from robustjax.preflight.topology import Target, tpu
 from robustjax.report import settings
@@ -41,7 +43,8 @@ class Row:
   Attributes:
     refusal: why main would not run it there, else "".
     images: a device.
-    needed: bytes a device of the program that needs most; None if nobody says.
+    needed: bytes a device of the program that needs most, without its code; None if
+      nobody says.
     fits: whether its train step and its evaluation do.
     crashed: whether the compiler crashed on one of them.
     step_flops: operations of a device in a train step, or None.
@@ -155,10 +158,19 @@ def _checked(
     evaluation = programs.evaluation(config, mesh)
     needed = [programs.training(config, mesh)[0], *evaluation[:2]]
     known[key] = [
-      examine.Checked(one, compiling.compile_program(one, target, cache), target.hbm)
-      for one in needed
+      examine.Checked(one, _assigned(one, target, cache), target.hbm) for one in needed
     ]
   return known[key]
+
+
+def _assigned(
+  program: programs.Program, target: Target, cache: Path | None
+) -> Compiled:
+  """What is known when memory is assigned, whatever else is kept from other times."""
+  made = compiling.compile_program(program, target, cache, quick=True)
+  if made.memory is None:
+    return made
+  return dataclasses.replace(made, memory=dataclasses.replace(made.memory, code=None))
 
 
 def _own(one: examine.Checked, config: assemble.Config) -> hlo.Work | None:
@@ -192,9 +204,10 @@ def page(
   missing = len(names) * len(targets) - len(rows)
   return (
     "".join(f"| {' | '.join(line)} |\n" for line in lines)
-    + f"\n{slices}\nCompiled with {targets[0].compiler}: images and memory a device"
-    " are the compiler's, and what does not fit is bold. Hours and chip-hours, of"
-    " training with its validations and of the evaluation, are forecasts from counted"
+    + f"\n{slices}\nCompiled with {targets[0].compiler} until it had assigned memory:"
+    " images and memory a device are the compiler's, without the code, and what does"
+    " not fit is bold. Hours and chip-hours, of training with its validations and of"
+    " the evaluation, are forecasts from counted"
     f" operations at {utilisation:.0%} of the published peak; nothing was measured on a"
     " TPU. Where a batch does not split over the devices in groups, there is no"
     " number.\n"

@@ -181,11 +181,12 @@ def _memory(found: Examined) -> str:
     rows.append(("results", memory.outputs))
     rows.append(("temporaries: activations, workspace", memory.temporaries))
     rows.append(("code", memory.code))
-  rows += [("all", one.needed), ("of", one.hbm)]
-  body = table.align(
-    [(f"{one.program.name}, a device", ""), *((k, gib(v)) for k, v in rows)], right=(1,)
-  )
-  return body
+  cells = [(name, gib(bytes_)) for name, bytes_ in rows]
+  if memory is not None and memory.code is None:
+    cells[-1] = ("code", "not made")
+  cells += [("all", gib(one.needed)), ("of", gib(one.hbm))]
+  head = (f"{one.program.name}, a device", "")
+  return table.align([head, *cells], right=(1,))
 
 
 def _rest(one: Checked) -> int | None:
@@ -214,11 +215,12 @@ def _largest(found: Examined) -> str:
   if not answer.images:
     return f"No batch fits, not even one group a device (compiled: {sizes})."
   devices, group = len(found.target.devices), found.config.model.group
-  more = "compiled too, and does not fit" if answer.next_refused else "not tried"
+  more = "does not" if answer.next_refused else "was not tried"
+  far = ", by the memory that the compiler assigns" if found.target.is_tpu else ""
   return (
     f"The largest batch that fits has {answer.images} images a device,"
-    f" {answer.images * devices} in all, and was compiled; {answer.images + group} a"
-    f" device was {more} ({sizes})."
+    f" {answer.images * devices} in all{far}; {answer.images + group} a device {more}"
+    f" ({sizes})."
   )
 
 
@@ -265,4 +267,11 @@ def _why_not(found: Examined) -> str:
 
 def _verdict(found: Examined) -> str:
   target = found.target.name
-  return f"It fits on {target}." if found.fits else f"It does not fit on {target}."
+  if not found.fits:
+    return f"It does not fit on {target}."
+  if found.has_code:
+    return f"It fits on {target}."
+  return (
+    f"It fits on {target} but for the code, which was not generated (--quick) and takes"
+    " memory too."
+  )

@@ -57,7 +57,7 @@ class Target:
   @property
   def is_tpu(self) -> bool:
     """Whether it is a slice of TPUs."""
-    return self.compiler.startswith("libtpu")
+    return self.devices[0].platform == "tpu"
 
 
 def tpu(name: str) -> Target:

@@ -1,0 +1,106 @@
+"""A compile that is stopped when memory is assigned, before code is generated.
+
+A compiler cannot be stopped but with its process. So there is one for each program: it
+makes the program again from the configuration, and it is ended when XLA has written
+what is asked for. What the compiler would meet afterwards is not seen.
+"""
+
+import dataclasses
+import hashlib
+import multiprocessing
+import os
+import signal
+import tempfile
+import threading
+from collections.abc import Mapping
+from multiprocessing import connection
+from pathlib import Path
+from typing import Any
+
+import ml_collections
+
+from robustjax.preflight import answers, programs, topology
+from robustjax.preflight.answers import Compiled
+from robustjax.preflight.programs import Program
+from robustjax.preflight.topology import Target
+from robustjax.runtime import log, parallel
+
+_DONE, _ERRORS = "done.json", "errors"
+
+
+def compile_quickly(program: Program, text: str, target: Target) -> Compiled:
+  """Compiles until memory is assigned.
+
+  Args:
+    program: one that has its configuration.
+    text: of the lowered program.
+    target: a slice of TPUs.
+
+  Returns:
+    What the compiler says; the size of the code is not known unless it was as quick.
+
+  Raises:
+    RuntimeError: the process ended without an answer, with its last words.
+  """
+  with tempfile.TemporaryDirectory() as temporary:
+    folder = Path(temporary)
+    child = multiprocessing.get_context("spawn").Process(
+      target=_compile,
+      args=(program.config.to_dict(), program.name, target.name, _digest(text), folder),
+      daemon=True,
+    )
+    child.start()
+    try:
+      while child.is_alive() and not answers.is_assigned(folder):
+        child.join(0.1)
+    finally:
+      child.kill()
+      child.join()
+    return _answer(folder, child.exitcode or 0)
+
+
+def _answer(folder: Path, status: int) -> Compiled:
+  if (folder / _DONE).exists():
+    return answers.from_json(log.read_json(folder / _DONE))
+  if answers.is_assigned(folder):
+    return answers.stopped(folder)
+  if -status in answers.CRASHES:
+    return answers.crashed(-status)
+  said = folder / _ERRORS
+  words = said.read_text(errors="replace") if said.exists() else ""
+  raise RuntimeError(f"the process that compiled ended with {status}: {words[-4000:]}")
+
+
+def _compile(
+  config: Mapping[str, Any], name: str, slice_: str, digest: str, folder: Path
+) -> None:
+  """What the process does."""
+  signal.signal(signal.SIGINT, signal.SIG_DFL)
+  threading.Thread(target=_end_with_parent, daemon=True).start()
+  os.dup2(os.open(folder / _ERRORS, os.O_WRONLY | os.O_CREAT), 2)
+  _make(config, name, slice_, digest, folder)
+
+
+def _make(
+  config: Mapping[str, Any], name: str, slice_: str, digest: str, folder: Path
+) -> None:
+  target = topology.tpu(slice_)
+  mesh = parallel.mesh(target.devices)
+  program = programs.named(name, ml_collections.ConfigDict(config), mesh)
+  lowered = program.function.lower(*program.arguments)
+  if _digest(lowered.as_text()) != digest:
+    raise RuntimeError(f"the {name} is another program when it is made again")
+  found = answers.whole(lowered, folder, target.is_tpu)
+  log.write_json(folder / _DONE, dataclasses.asdict(found))
+
+
+def _end_with_parent() -> None:
+  """Nobody asks any more if the preflight was killed."""
+  parent = multiprocessing.parent_process()
+  if parent is not None:
+    connection.wait([parent.sentinel])
+    os._exit(1)
+
+
+def _digest(text: str) -> str:
+  return hashlib.sha256(text.encode()).hexdigest()
