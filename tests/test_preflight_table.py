@@ -1,6 +1,7 @@
 """The page's table: the paper's settings, each program compiled once."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 from test_experiments import SETTINGS, setting
@@ -152,3 +153,13 @@ def test_what_is_not_compiled_yet_is_empty_and_counted():
     "| `adv` |  |  |  |  |  |  |" in page and "4 cells are not compiled yet" in page
   )
   assert "batches of 8192, since those of 4096 are only 128 groups of 32" in page
+
+
+def test_the_table_of_the_page_has_every_setting_and_no_empty_cell():
+  text = (Path(__file__).parents[1] / "docs" / "tpu_table.md").read_text()
+  rows = [line.split("|")[1:-1] for line in text.splitlines() if line.startswith("| `")]
+  assert [row[0].strip(" `") for row in rows] == settings.names("paper")
+  slices = text.splitlines()[0].count(": a device")
+  sizes = [row[1::3] for row in rows]
+  assert slices == 4 and all(len(row) == slices for row in sizes)
+  assert all(size.strip() for row in sizes for size in row)
