@@ -8,11 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-# A shell starts what is in its background with Ctrl-C ignored, and nohup with a closed
-# terminal ignored; so would be all processes that tests send them to.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-signal.signal(signal.SIGHUP, signal.SIG_DFL)
-
 jax.config.update("jax_num_cpu_devices", 8)
 # Many tests compile the same program: it is compiled once.
 _cache = tempfile.TemporaryDirectory()
@@ -23,6 +18,19 @@ from robustjax.models import norm as norms  # noqa: E402
 from robustjax.models import resnet  # noqa: E402
 
 CLASSES = 5
+
+
+@pytest.fixture(autouse=True, scope="module")
+def usual_signals():
+  """Undoes what a process inherits, and what the tests before have left.
+
+  A shell starts what is in its background with Ctrl-C ignored, nohup with a closed
+  terminal ignored, and libtpu ignores that when it loads; so would be all processes
+  that tests send them to.
+  """
+  signal.signal(signal.SIGINT, signal.default_int_handler)
+  signal.signal(signal.SIGHUP, signal.SIG_DFL)
+  signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def tiny(norm=None, **attributes):

@@ -176,7 +176,7 @@ def test_an_end_by_another_signal_is_passed_on(monkeypatch, capsys, number, line
   assert len(capsys.readouterr().err.splitlines()) == lines
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_preflight_that_is_stopped_leaves_nothing_behind(tmp_path, number):
   child = (
     "import os, pathlib, tempfile, time\n"
@@ -186,7 +186,6 @@ def test_a_preflight_that_is_stopped_leaves_nothing_behind(tmp_path, number):
   )
   code = (
     "import signal, sys\n"
-    "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     "from robustjax.preflight import __main__ as command\n"
     f"command._CHILD = {child!r}\n"
     "sys.exit(command.guarded())\n"

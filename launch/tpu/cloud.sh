@@ -5,6 +5,8 @@ POLL=${TPU_POLL_SECONDS:-20} # between two looks at a slice
 
 child=    # the call in progress
 creating= # whether that is one which makes a slice
+leaving=  # whether the script is ending, and lets what it calls come to its end
+again=    # whether it was told so twice, and does not
 
 say() {
   if [[ $dry ]]; then echo "# $*"; else printf '%(%H:%M:%S)T %s\n' -1 "$*"; fi
@@ -42,6 +44,11 @@ call() {
   "${bound[@]}" "$@" &
   child=$!
   wait "$child" || status=$?
+  while [[ $leaving && -z $again ]] && kill -0 "$child" 2>/dev/null; do
+    sleep 0.1 # bash may end this wait at once for a signal that came before it
+    status=0
+    wait "$child" || status=$?
+  done
   [[ -z ${limit:-} ]] || ((status != 124)) || say "nothing came of it in $limit s"
   kill -0 "$child" 2>/dev/null || child= # else a signal ended the wait
   return "$status"
@@ -58,7 +65,13 @@ ask() {
 }
 
 pause() {
-  [[ $dry ]] || { sleep "$POLL" & wait "$!" || true; }
+  if [[ $dry ]]; then
+    return 0
+  elif [[ $leaving ]]; then
+    sleep "$POLL"
+  else
+    sleep "$POLL" & wait "$!" || true
+  fi
 }
 
 # In $ssh: the command that runs words on workers of the slice, "all" or one's number.

@@ -8,7 +8,6 @@ SAVING=300           # seconds for a run to save before its slice is deleted
 HURRY=60             # the same, where a machine that shuts down would end this script
 MEETING=600          # seconds for a connection that has little to do
 
-leaving=  # whether a signal has come
 mark=     # the file that says that a slice may be left, of one among several
 running=  # the name of the run in progress
 follower= # the process that shows its log
@@ -83,8 +82,8 @@ lanes() {
   local lane index mine pids=() status=0 pid ended=0 stopping=
   slices=$((slices < ${#run_names[@]} ? slices : ${#run_names[@]}))
   [[ $dry ]] || mkdir -p runs/logs
-  trap 'stopping=1; kill -USR1 "${pids[@]}" 2>/dev/null || true' INT
-  trap 'stopping=1; kill -TERM "${pids[@]}" 2>/dev/null || true' TERM HUP
+  trap 'tell USR1' INT
+  trap 'tell USR2' TERM HUP
   for ((lane = 1; lane <= slices; lane++)); do
     [[ -z $stopping ]] || break
     mine=()
@@ -115,6 +114,15 @@ lanes() {
   exit "$status"
 }
 
+# A signal, passed to the lanes. They may have it already, as all of the terminal have
+# Ctrl-C: only the first has signals of its own, or it would come to them twice.
+tell() {
+  local signal=$1
+  [[ -z $stopping ]] || signal=TERM
+  stopping=1
+  kill -s "$signal" "${pids[@]}" 2>/dev/null || true
+}
+
 own_lane() {
   mark=$scratch/left-$1
   : >"$mark"
@@ -127,8 +135,8 @@ own_lane() {
 lane() {
   slice=$1
   shift
-  trap 'leave "$SAVING"' INT USR1 # the second is Ctrl-C as it comes from lanes
-  trap 'leave "$HURRY"' TERM HUP
+  trap 'leave "$SAVING"' INT USR1 # what lanes passes on has a signal of its own
+  trap 'leave "$HURRY"' TERM HUP USR2
   trap finish EXIT
   local index status worst=0
   for index in "$@"; do
@@ -143,7 +151,7 @@ lane() {
   exit "$worst"
 }
 
-# A signal to a group of processes comes twice, from its sender and from lanes.
+# The first signal counts.
 leave() {
   [[ -z $leaving ]] || return 0
   leaving=1 SAVING=$1
@@ -153,7 +161,8 @@ leave() {
 # Whatever ends the script: lets the run save, if one is running, and deletes the slice.
 finish() {
   local status=$?
-  trap '' INT TERM HUP USR1
+  trap '' INT TERM HUP USR1 USR2
+  leaving=1
   exec >&3 2>&4       # the signal may have come while a command's output was kept
   set +e
   [[ -z $follower ]] || kill "$follower" 2>/dev/null
@@ -166,12 +175,13 @@ finish() {
   fi
   if [[ $running && $created ]] && ! is_anothers; then
     say "letting $running save, for at most $SAVING s; Ctrl-C again does not wait"
-    sleep 1                  # until one signal has come from all sides
-    trap : INT TERM HUP USR1 # a second one ends the wait for the save
+    sleep 1 # until one signal has come from all that send it
+    trap 'again=1' INT TERM HUP
     stop_run "$SAVING"
     [[ -z $child ]] || kill "$child" 2>/dev/null
+    again=
   fi
-  trap '' INT TERM HUP USR1 # nothing ends the deletion
+  trap '' INT TERM HUP # nothing ends the deletion
   if delete_slice; then rm -f "$mark"; else status=1; fi
   rm -rf "$scratch"
   exit "$status"

@@ -49,7 +49,12 @@ def main() -> int:
 
 def guarded() -> int:
   """`main` in a process of its own, since a compiler that crashes takes it along."""
-  signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+  for number in (
+    signal.SIGTERM,
+    signal.SIGHUP,
+  ):  # libtpu ignores a terminal that closes
+    if signal.getsignal(number) == signal.SIG_DFL:
+      signal.signal(number, lambda number, _: sys.exit(128 + number))
   with tempfile.TemporaryDirectory(prefix="robustjax-preflight-") as folder:
     try:
       while (status := _status_of_child(folder)) is None:
