@@ -1,7 +1,6 @@
 """What the compiler says of a program, kept and read back."""
 
 import dataclasses
-import os
 
 import jax
 import pytest
@@ -132,23 +131,46 @@ def test_a_kept_result_is_of_one_target(target, reading, tmp_path, change):
   assert not compiling.compile_program(reading, other, tmp_path).kept
 
 
-def test_what_compiles_is_marked_until_it_ends(target, reading, tmp_path, monkeypatch):
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+  """The folder of one command."""
+  (folder := tmp_path / "run").mkdir()
+  monkeypatch.setenv(compiling.RUN, str(folder))
+  return folder
+
+
+def test_what_compiles_is_marked_until_it_ends(target, reading, run, monkeypatch):
   def interrupted(*_):
-    (mark,) = tmp_path.iterdir()
-    assert mark.suffix == ".begun" and str(os.getpid()) in mark.name
+    assert len(list(run.iterdir())) == 1
     raise KeyboardInterrupt
 
   monkeypatch.setattr(answers, "whole", interrupted)
   with pytest.raises(KeyboardInterrupt):
-    compiling.compile_program(reading, target, tmp_path)
-  assert not list(tmp_path.iterdir())
+    compiling.compile_program(reading, target)
+  assert not list(run.iterdir())
 
 
-def test_a_crash_is_kept_for_the_program_of_that_process(target, reading, tmp_path):
-  compiling.compile_program(reading, target, tmp_path)
-  (kept,) = tmp_path.iterdir()
-  kept.rename(mark := tmp_path / f"{kept.stem}.77.begun")
-  assert not compiling.crashed(tmp_path, 7, 11) and mark.exists()
-  assert compiling.crashed(tmp_path, 77, 11)
-  made = compiling.compile_program(reading, target, tmp_path)
+def test_a_crash_is_known_to_its_command_and_not_kept(
+  target, reading, run, tmp_path, monkeypatch
+):
+  def crash(*_):
+    assert compiling.crashed(run, 11)
+    raise KeyboardInterrupt
+
+  assert not compiling.crashed(run, 11)  # nothing was compiling
+  with monkeypatch.context() as patch, pytest.raises(FileNotFoundError):
+    patch.setattr(answers, "whole", crash)
+    compiling.compile_program(reading, target, tmp_path / "cache")
+  made = compiling.compile_program(reading, target, tmp_path / "cache")
   assert made.kept and made.crashed and made.memory is None and "11" in made.refusal
+  other = programs.evaluation(small(), parallel.mesh(target.devices))[2]
+  assert not compiling.compile_program(other, target).crashed
+  monkeypatch.delenv(compiling.RUN)
+  made = compiling.compile_program(reading, target, tmp_path / "cache")
+  assert not made.kept and not made.crashed
+
+
+def test_a_quick_ones_crash_is_not_kept_either(target, reading, tmp_path, monkeypatch):
+  monkeypatch.setattr(compiling, "compile_quickly", lambda *_: answers.crashed(6))
+  made = compiling.compile_program(reading, target, tmp_path, quick=True)
+  assert made.crashed and not list(tmp_path.iterdir())

@@ -103,18 +103,42 @@ def test_a_size_that_was_stopped_before_its_code_has_the_code_of_the_known_one(
   assert found.images == largest and found.needed == largest * 10 + code
 
 
-@pytest.mark.parametrize(("codes", "has"), [((1, 0), True), ((1, None), False)])
-def test_a_code_that_was_not_made_is_told(codes, has):
-  memories = [answers.Memory(1, 0, 0, code) for code in codes]
+G = 2**30
+
+
+@pytest.mark.parametrize(
+  ("code", "used", "told"),
+  [
+    (0, 15.99, "It fits on cpu."),
+    (None, 15.0, "but for the code, which was not generated"),
+    (None, 15.99, "less than 0.25 GiB to spare for its code"),
+  ],
+)
+def test_a_code_that_was_not_made_is_told(code, used, told):
+  memories = [answers.Memory(1, 0, 0, 0), answers.Memory(int(used * G), 0, 0, code)]
   parts = [
-    dataclasses.replace(checked(), compiled=answers.Compiled(one, None, "", None, 0.0))
+    dataclasses.replace(
+      checked(hbm=16 * G), compiled=answers.Compiled(one, None, "", None, 0.0)
+    )
     for one in memories
   ]
   found = examine.Examined(small(), topology.cpu(), parts, None, None, [])
-  assert found.fits and found.has_code == has
-  shown = text.lines(found)
-  assert ("It fits on cpu." in shown) == has
-  assert ("but for the code, which was not generated" in shown) != has
+  assert found.fits and found.has_code == (code is not None)
+  assert told in text.lines(found)
+  assert text.values(found)["is_close"] == (told.startswith("less"))
+
+
+def test_only_the_attacks_own_loop_may_have_unknown_trips():
+  def unknown(name, *loops):
+    one = checked(name=name)
+    made = dataclasses.replace(one.compiled, work=work(1.0, *loops))
+    return examine.uncounted(dataclasses.replace(one, compiled=made))
+
+  attack, other = hlo.Loop(None, work(9.0)), hlo.Loop(None, work(1.0))
+  assert not unknown(programs.ADVANCE, attack, hlo.Loop(3, work(1.0)))
+  assert unknown(programs.TRAIN, attack)
+  assert unknown(programs.ADVANCE, attack, other)
+  assert unknown(programs.ADVANCE, hlo.Loop(30, work(9.0)), other)
 
 
 def test_advice_is_what_main_takes():

@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -134,38 +136,86 @@ def test_whether_a_batch_splits_is_known_without_a_compiler(
   assert ("does not split over" in err) == (status == 2)
 
 
-def test_a_compiler_that_crashes_is_an_answer(tmp_path):
+def rented():
+  """Of each command in the page and the README that rents a slice: type, words."""
+  for name in ("README.md", "docs/tpu.md"):
+    text = (ROOT / name).read_text().replace("\\\n", " ")
+    for line in re.findall(r"^launch/tpu.sh run .*$", text, re.MULTILINE):
+      words = shlex.split(line, comments=True)
+      (type_,) = [word for word in words if word.startswith("--type=")]
+      own = [word for word in words if word.startswith(("experiments/", "--config."))]
+      yield pytest.param(type_.partition("=")[2], own, id=f"{name} {' '.join(own)}")
+
+
+@pytest.mark.parametrize(("type_", "words"), list(rented()))
+def test_a_slice_that_the_documents_rent_takes_its_batch(
+  monkeypatch, capsys, type_, words
+):
+  kind, _, count = type_.partition("-")
+  chip = chips.CHIPS[kind]
+  devices = int(count) // (2 if chip.counts_cores else 1) * chip.devices
+  (experiment, *values) = words
+  words = [f"--config={experiment}", *values, f"--devices={devices}"]
+  status, _, err = say(monkeypatch, capsys, *words)
+  assert status == command.FITS, err
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_a_compiler_that_crashes_is_an_answer(tmp_path, cached):
   """The process is killed as a crash would; the program is not tried again."""
-  cache = tmp_path / "cache"
   program = (
     "import os, signal, pathlib, jax._src.stages as stages\n"
     "compile = stages.Lowered.compile\n"
+    f"mark = pathlib.Path({str(tmp_path / 'crashed')!r})\n"
     "def crash(self, *args, **kwargs):\n"
-    f"  if not list(pathlib.Path({str(cache)!r}).glob('*.json')):\n"
+    "  if not mark.exists():\n"
+    "    mark.touch()\n"
     "    os.kill(os.getpid(), signal.SIGSEGV)\n"
     "  return compile(self, *args, **kwargs)\n"
     "stages.Lowered.compile = crash\n"
   )
   (tmp_path / "sitecustomize.py").write_text(program)
   paths = os.pathsep.join([str(tmp_path), str(ROOT)])
+  cache = tmp_path / "cache"
   process = subprocess.run(
     [sys.executable, "-m", "robustjax.preflight", *NET, "--device=cpu", "--no-largest",
-     f"--cache={cache}"],
+     f"--cache={cache if cached else ''}"],
     cwd=ROOT, env={**os.environ, "PYTHONPATH": paths}, text=True, capture_output=True,
   )  # fmt: skip
   assert process.returncode == command.DOES_NOT_FIT, process.stderr
   assert "The train step cannot be compiled." in process.stdout
   assert "The compiler: it crashed (signal 11)" in process.stdout
   assert process.stderr.count("the compiler crashed on this program") == 1
-  kept = list(cache.iterdir())
-  assert len(kept) == 5 and {path.suffix for path in kept} == {".json"}
+  assert len(list(cache.iterdir()) if cached else []) == (4 if cached else 0)
 
 
-def test_a_crash_without_a_cache_is_one_line(tmp_path, monkeypatch, capsys):
+def test_a_crash_of_something_else_is_one_line(monkeypatch, capsys):
   monkeypatch.setattr(command, "_CHILD", "import os; os.kill(os.getpid(), 11)")
   monkeypatch.setattr(sys, "argv", ["preflight", "--cache=", *NET, "--device=cpu"])
   assert command.guarded() == command.BUG
   assert capsys.readouterr().err == "error: the compiler crashed (signal 11)\n"
+
+
+def test_the_process_that_compiles_ends_with_its_guard(tmp_path):
+  """Even if the guard is killed, and has no time to say so."""
+  code = (
+    "import subprocess, sys\n"
+    "child = subprocess.Popen([sys.executable, '-c', 'import threading, time\\n"
+    "from robustjax.preflight import __main__ as command\\n"
+    "threading.Thread(target=command._end_with_parent, daemon=True).start()\\n"
+    "print(1, flush=True)\\n"
+    "time.sleep(600)'])\n"
+    "child.wait()\n"
+  )
+  guard = subprocess.Popen(
+    [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True,
+    env={**os.environ, "PYTHONPATH": str(ROOT)},
+  )  # fmt: skip
+  assert guard.stdout and guard.stdout.readline() == "1\n"
+  guard.kill()
+  guard.wait()
+  assert guard.stdout.read() == ""  # once nobody has it open any more
+  guard.stdout.close()
 
 
 @pytest.mark.parametrize(("number", "lines"), [(15, 0), (9, 1)])

@@ -6,6 +6,7 @@ import pytest
 from test_preflight_answers import write
 from test_preflight_programs import small
 
+from robustjax.errors import UserError
 from robustjax.preflight import answers, programs, quick, topology
 from robustjax.runtime import log, parallel
 
@@ -62,12 +63,19 @@ def test_a_refusal_is_an_answer(tmp_path):
   assert quick._answer(tmp_path, 0) == refusal
 
 
-def test_a_crash_is_an_answer_and_another_end_is_a_bug_with_its_words(tmp_path):
-  made = quick._answer(tmp_path, -11)
-  assert made.crashed and "11" in made.refusal
-  (tmp_path / "errors").write_text("Traceback: why")
-  with pytest.raises(RuntimeError, match="ended with -9: Traceback: why"):
+def test_a_crash_is_an_answer_with_its_last_words(tmp_path):
+  assert quick._answer(tmp_path, -11).refusal == "it crashed (signal 11)"
+  (tmp_path / "errors").write_text("frames\nstd::bad_alloc\n")
+  made = quick._answer(tmp_path, -6)
+  assert made.crashed and made.refusal == "it crashed (signal 6): std::bad_alloc"
+
+
+def test_another_end_is_none(tmp_path):
+  with pytest.raises(UserError, match="no memory left"):
     quick._answer(tmp_path, -9)
+  (tmp_path / "errors").write_text("Traceback: why")
+  with pytest.raises(RuntimeError, match="ended with 3: Traceback: why"):
+    quick._answer(tmp_path, 3)
 
 
 def test_the_processes_own_error_is_shown(target, reading):

@@ -10,6 +10,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,6 +38,8 @@ _CHILD = "from robustjax.preflight import __main__ as m; import sys; sys.exit(m.
 def main() -> int:
   """The command line; returns the exit status."""
   signal.signal(signal.SIGINT, signal.SIG_DFL)  # a compile does not listen to Python
+  if compiling.RUN in os.environ:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
   logging.set_verbosity(logging.FATAL)
   try:
     return run(_parse(sys.argv[1:]))
@@ -49,15 +53,14 @@ def main() -> int:
 
 def guarded() -> int:
   """`main` in a process of its own, since a compiler that crashes takes it along."""
-  for number in (
-    signal.SIGTERM,
-    signal.SIGHUP,
-  ):  # libtpu ignores a terminal that closes
+  for number in (signal.SIGTERM, signal.SIGHUP):  # the latter is what libtpu ignores
     if signal.getsignal(number) == signal.SIG_DFL:
       signal.signal(number, lambda number, _: sys.exit(128 + number))
-  with tempfile.TemporaryDirectory(prefix="robustjax-preflight-") as folder:
+  with tempfile.TemporaryDirectory(
+    prefix="robustjax-preflight-", ignore_cleanup_errors=True
+  ) as folder:
     try:
-      while (status := _status_of_child(folder)) is None:
+      while (status := _status_of_child(Path(folder))) is None:
         print(
           "the compiler crashed on this program: going on without it", file=sys.stderr
         )
@@ -66,14 +69,15 @@ def guarded() -> int:
       return 128 + signal.SIGINT
 
 
-def _status_of_child(folder: str) -> int | None:
-  """Its exit status; None if the compiler crashed and that is kept.
+def _status_of_child(folder: Path) -> int | None:
+  """Its exit status; None if the compiler crashed and the next child will know it.
 
   Args:
-    folder: what it writes here goes when it ends, however that is.
+    folder: what it writes here goes when all ends, however that is.
   """
   words = [sys.executable, "-c", _CHILD, *sys.argv[1:]]
-  child = subprocess.Popen(words, env={**os.environ, "TMPDIR": folder})
+  own = {"TMPDIR": str(folder), compiling.RUN: str(folder)}
+  child = subprocess.Popen(words, env={**os.environ, **own})
   try:
     status = child.wait()
   finally:
@@ -82,18 +86,21 @@ def _status_of_child(folder: str) -> int | None:
   if status >= 0:
     return status
   if -status in answers.CRASHES:
-    cache = _parse(sys.argv[1:]).cache
-    if cache and compiling.crashed(Path(cache), child.pid, -status):
+    if compiling.crashed(folder, -status):
       return None
     print(f"error: the compiler crashed (signal {-status})", file=sys.stderr)
     return BUG
   if -status == signal.SIGKILL:
-    print(
-      "error: the compiler was killed (signal 9), as a machine does that has no memory"
-      " left for it: its log says",
-      file=sys.stderr,
-    )
+    print(f"error: {answers.KILLED}", file=sys.stderr)
   return 128 - status
+
+
+def _end_with_parent() -> None:
+  """Ends this process when the one that guards it is gone, in whatever way."""
+  parent = os.getppid()
+  while os.getppid() == parent:
+    time.sleep(1)
+  os._exit(BUG)
 
 
 def run(given: argparse.Namespace) -> int:

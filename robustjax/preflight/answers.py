@@ -19,7 +19,10 @@ from robustjax.preflight import hlo
 CRASHES = frozenset(
   {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE}
 )
-
+KILLED = (
+  "the compiler was killed (signal 9), as a machine does that has no memory left for"
+  " it: its log says"
+)
 # XLA's names of what it writes, in their order: the last is begun when the others are
 # complete.
 _TEXT = "*.after_optimizations.txt"
@@ -86,7 +89,7 @@ def whole(lowered: Any, folder: Path, is_tpu: bool) -> Compiled:
     What the compiler says, which may be that the program does not fit.
   """
   try:
-    compiled = lowered.compile(compiler_options={"xla_dump_to": str(folder)})
+    compiled = lowered.compile(compiler_options=_options(folder))
   except jax.errors.JaxRuntimeError as error:
     if "RESOURCE_EXHAUSTED" not in str(error):
       raise
@@ -95,9 +98,15 @@ def whole(lowered: Any, folder: Path, is_tpu: bool) -> Compiled:
   return Compiled(memory, None, "", hlo.read(compiled.as_text()), 0.0)
 
 
-def crashed(number: int) -> Compiled:
-  """Of a program on which the compiler's process ended by a signal."""
-  refusal = f"it crashed (signal {number})"
+def crashed(number: int, words: str = "") -> Compiled:
+  """Of a program on which the compiler's process ended by a signal.
+
+  Args:
+    number: the signal's.
+    words: what the process said, of which the last line is kept.
+  """
+  last = "".join(words.strip().splitlines()[-1:])[:200]
+  refusal = f"it crashed (signal {number}){': ' if last else ''}{last}"
   return Compiled(None, None, refusal, None, 0.0, crashed=True)
 
 
@@ -173,6 +182,10 @@ def from_json(saved: Mapping[str, Any]) -> Compiled:
     seconds=saved["seconds"],
     crashed=saved["crashed"],
   )
+
+
+def _options(folder: Path) -> dict[str, str | bool]:
+  return {"xla_dump_to": str(folder), "xla_dump_hlo_as_text": True}
 
 
 def _refused(text: str, found: int | None) -> Compiled:

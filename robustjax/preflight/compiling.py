@@ -2,8 +2,7 @@
 
 A result is kept in a folder, under everything that it depends on, so that a preflight
 that is repeated, or that was stopped, does not compile again. (JAX's own cache cannot
-read back what was compiled for absent devices.) While a program compiles, the folder
-says so: a compiler may crash, and take its process with it.
+read back what was compiled for absent devices.)
 """
 
 import contextlib
@@ -32,7 +31,10 @@ _CODE = [
   Path(__file__).with_name(name).read_text()
   for name in ("answers.py", "chips.py", "hlo.py", "topology.py")
 ]
-_BEGUN, _QUICK = ".begun", ".quick.json"
+_QUICK = ".quick.json"
+# The environment variable with the folder of one command, in which a process that
+# compiles says so: a compiler may crash, and take its process with it.
+RUN, _MARK = "ROBUSTJAX_PREFLIGHT", "compiling"
 
 
 def compile_program(
@@ -72,34 +74,41 @@ def compile_program(
     return result
 
 
-def crashed(cache: Path, process: int, signal: int) -> bool:
-  """Keeps that the program on which a process ended cannot be compiled.
+def crashed(run: Path, signal: int) -> bool:
+  """Notes that the program on which a process ended cannot be compiled.
+
+  It is for this command alone: another day the machine may have more memory.
 
   Args:
-    cache: where results are kept.
-    process: its number.
+    run: the folder in $ROBUSTJAX_PREFLIGHT of that process.
     signal: that it ended of.
 
   Returns:
     Whether it was compiling.
   """
-  begun = list(cache.glob(f"*.{process}{_BEGUN}"))
-  for mark in begun:
-    _Kept(cache, mark.name.split(".")[0], False).write(answers.crashed(signal))
-    mark.unlink()
-  return bool(begun)
+  mark = run / _MARK
+  if not mark.exists():
+    return False
+  answer = dataclasses.asdict(answers.crashed(signal))
+  log.write_json(run / f"{mark.read_text()}.json", answer)
+  mark.unlink()
+  return True
 
 
 class _Kept:
   """The result of one program, in a file or nowhere."""
 
   def __init__(self, cache: Path | None, key: str, quick: bool):
+    run = os.environ.get(RUN)
+    self._key = key
+    self._run = Path(run) if run else None
     self._whole = cache / f"{key}.json" if cache else None
     self._quick = cache / f"{key}{_QUICK}" if cache and quick else None
 
   def read(self) -> Compiled | None:
     """What is kept; a whole compile's result answers a quick one too."""
-    for file in (self._whole, self._quick):
+    noted = self._run / f"{self._key}.json" if self._run else None
+    for file in (noted, self._whole, self._quick):
       if file and file.exists():
         return dataclasses.replace(answers.from_json(log.read_json(file)), kept=True)
     return None
@@ -108,23 +117,22 @@ class _Kept:
     """Keeps a result as what it is: one without the code's size answers quick ones."""
     stopped = result.memory is not None and result.memory.code is None
     file = self._quick if stopped else self._whole
-    if file:
+    if file and not result.crashed:
       file.parent.mkdir(parents=True, exist_ok=True)
-      log.write_json(file, dataclasses.asdict(result))
+      with contextlib.suppress(FileNotFoundError):  # another preflight had the same
+        log.write_json(file, dataclasses.asdict(result))
 
   @contextlib.contextmanager
   def marking(self) -> Iterator[None]:
-    """Has a file beside the result while this process compiles it."""
-    if self._whole is None:
+    """Has the program's key in a file while this process compiles it."""
+    if self._run is None:
       yield
       return
-    self._whole.parent.mkdir(parents=True, exist_ok=True)
-    mark = self._whole.with_suffix(f".{os.getpid()}{_BEGUN}")
-    mark.touch()
+    (self._run / _MARK).write_text(self._key)
     try:
       yield
     finally:
-      mark.unlink()
+      (self._run / _MARK).unlink()
 
 
 def _key(text: str, target: Target) -> str:

@@ -9,13 +9,17 @@ import ml_collections
 from robustjax import assemble
 from robustjax.errors import UserError
 from robustjax.evaluation import trajectory
-from robustjax.preflight import compiling, hlo, programs
+from robustjax.preflight import chips, compiling, hlo, programs
 from robustjax.preflight.answers import Compiled
 from robustjax.preflight.forecast import Amount, Forecast, Operations, forecast
 from robustjax.preflight.largest import Largest, largest
 from robustjax.preflight.programs import Program
 from robustjax.preflight.topology import Target
 from robustjax.runtime import parallel
+
+CODE = (
+  chips.GIB // 4
+)  # more than any program's: 0.17 GiB was the most in docs/tpu_table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +92,16 @@ class Examined:
     """Whether the compiler generated the code of all of them."""
     memories = [one.compiled.memory for one in self.checked]
     return all(memory and memory.code is not None for memory in memories)
+
+  @property
+  def is_close(self) -> bool:
+    """Whether code that was not generated may be more than the memory that is left."""
+    return any(
+      one.compiled.memory is not None
+      and one.compiled.memory.code is None
+      and (one.needed or 0) > one.hbm - CODE
+      for one in self.checked
+    )
 
   @property
   def images(self) -> int:
@@ -168,7 +182,10 @@ def uncounted(one: Checked) -> set[str]:
   work = one.compiled.work
   if work is None:
     return set()
-  told = 1 if one.program.name == programs.ADVANCE else 0  # how many attack steps
+  told = 0
+  if one.program.name == programs.ADVANCE:  # it is told how many attack steps
+    attack = hlo.longest(work)
+    told = 1 if attack and attack.trips is None else 0
   loops = hlo.unknown_loops(work) > told
   return hlo.uncounted(work) | ({"loops of unknown trips"} if loops else set())
 

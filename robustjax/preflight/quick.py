@@ -19,6 +19,7 @@ from typing import Any
 
 import ml_collections
 
+from robustjax.errors import UserError
 from robustjax.preflight import answers, programs, topology
 from robustjax.preflight.answers import Compiled
 from robustjax.preflight.programs import Program
@@ -40,7 +41,8 @@ def compile_quickly(program: Program, text: str, target: Target) -> Compiled:
     What the compiler says; the size of the code is not known unless it was as quick.
 
   Raises:
-    RuntimeError: the process ended without an answer, with its last words.
+    UserError: the process was killed.
+    RuntimeError: it ended without an answer, with its last words.
   """
   with tempfile.TemporaryDirectory() as temporary:
     folder = Path(temporary)
@@ -64,10 +66,12 @@ def _answer(folder: Path, status: int) -> Compiled:
     return answers.from_json(log.read_json(folder / _DONE))
   if answers.is_assigned(folder):
     return answers.stopped(folder)
-  if -status in answers.CRASHES:
-    return answers.crashed(-status)
   said = folder / _ERRORS
   words = said.read_text(errors="replace") if said.exists() else ""
+  if -status in answers.CRASHES:
+    return answers.crashed(-status, words)
+  if -status == signal.SIGKILL:
+    raise UserError(answers.KILLED)
   raise RuntimeError(f"the process that compiled ended with {status}: {words[-4000:]}")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from robustjax import config as configs
 from robustjax.preflight import hlo, programs
 from robustjax.preflight.chips import GIB
-from robustjax.preflight.examine import Checked, Examined, advice
+from robustjax.preflight.examine import CODE, Checked, Examined, advice
 from robustjax.preflight.forecast import DAY
 from robustjax.report import table
 
@@ -49,6 +49,8 @@ def values(found: Examined) -> dict[str, Any]:
     "batch_size": config.train.batch_size,
     "images_per_device": found.images,
     "fits": found.fits,
+    "has_code": found.has_code,
+    "is_close": found.is_close,
     "programs": [_program(one, found) for one in found.checked],
     "largest": dataclasses.asdict(found.largest) if found.largest else None,
     "uncounted": found.uncounted,
@@ -271,6 +273,11 @@ def _verdict(found: Examined) -> str:
     return f"It does not fit on {target}."
   if found.has_code:
     return f"It fits on {target}."
+  if found.is_close:
+    return (
+      f"The memory that it is assigned fits on {target}, with less than {gib(CODE)} to"
+      " spare for its code, which was not generated: ask again without --quick."
+    )
   return (
     f"It fits on {target} but for the code, which was not generated (--quick) and takes"
     " memory too."
