@@ -455,13 +455,19 @@ def test_what_it_prints_to_may_be_gone(cloud: Cloud) -> None:
   assert cloud.kinds("stop", "delete") == ["stop", "delete"] and not cloud.left()
 
 
-def test_its_temporary_files_may_be_gone(cloud: Cloud) -> None:
-  cloud.script(look=["ACTIVE", "ACTIVE", "SUSPENDED"], follow=[{"seconds": 60}])
+@pytest.mark.parametrize(("kind", "times"), [("install", 1), ("look", 3)])
+def test_its_temporary_files_may_be_gone(cloud: Cloud, kind: str, times: int) -> None:
+  slow = {"out": "ACTIVE", "seconds": 1}
+  cloud.script(
+    look=["ACTIVE", slow, "SUSPENDED"],
+    follow=[{"seconds": 60}],
+    install=[{"seconds": 1}],
+  )
   process = cloud.start("run", *FLAGS, "experiments/mbn.py")
-  cloud.wait_for("install")
+  cloud.wait_for(kind, times)  # what it calls takes a second from then on
   shutil.rmtree(cloud.home / "tmp")
-  process.communicate(timeout=60)
-  assert process.returncode == 0 and not cloud.left()
+  printed, _ = process.communicate(timeout=60)
+  assert process.returncode == 0 and not cloud.left(), printed
   assert cloud.kinds("create") == 2 * ["create"]
 
 

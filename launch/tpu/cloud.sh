@@ -59,8 +59,8 @@ ask() {
   local status=0
   mkdir -p "$scratch" # a machine's cleaning may have taken it after some days
   call "$@" >"$scratch/out" 2>"$scratch/err" || status=$?
-  output=$(<"$scratch/out")
-  errors=$(tr '\n' ' ' <"$scratch/err")
+  output=$(cat "$scratch/out" 2>/dev/null) || output=
+  errors=$(tr '\n' ' ' 2>/dev/null <"$scratch/err") || errors=
   return "$status"
 }
 
