@@ -33,7 +33,7 @@ def compile_quickly(program: Program, text: str, target: Target) -> Compiled:
   """Compiles until memory is assigned.
 
   Args:
-    program: one that has its configuration.
+    program: from `programs`, which makes it again from its configuration.
     text: of the lowered program.
     target: a slice of TPUs.
 
