@@ -49,7 +49,7 @@ Flags of run:
                       of the workers; default: the project's Compute Engine one
   --crashes=N         how often a run that fails on a healthy slice is started again;
                       default 2
-  --dry_run           prints every command, and calls nothing
+  --dry_run           prints the commands of a run that goes well, and calls nothing
 
 Exit status: 0 all runs are complete and the slice is deleted, 1 a run failed or a slice
 could not be deleted (the last lines say which), 2 a mistake, 143 stopped by a signal.

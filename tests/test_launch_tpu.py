@@ -808,6 +808,8 @@ def test_a_list_with_its_own_folders_and_names(cloud: Cloud) -> None:
 
 MISTAKES: dict[str, tuple[tuple[str, ...], dict[str, Any], str]] = {
   "no type": (("--type=",), {}, "--type=... is missing"),
+  "the preflight's name": (("--type=v5e-8",), {}, "calls it v5litepod-8"),
+  "no time": (("--hours=0.0",), {}, "--hours=0.0 leaves a slice no time"),
   "no hours": (("--hours=",), {}, "--hours=... is missing"),
   "hours": (("--hours=soon",), {}, "--hours=soon is not a number of hours"),
   "no login": ((), {"account": [""]}, "say gcloud auth login"),

@@ -136,6 +136,13 @@ def test_whether_a_batch_splits_is_known_without_a_compiler(
   assert ("does not split over" in err) == (status == 2)
 
 
+def test_whether_a_batch_splits_is_json_too(monkeypatch, capsys):
+  _, out, _ = say(monkeypatch, capsys, *NET, "--devices=4", "--json")
+  assert json.loads(out) == {
+    "setting": "mbn_alp", "devices": 4, "images_per_device": 64,
+  }  # fmt: skip
+
+
 def rented():
   """Of each command in the page and the README that rents a slice: type, words."""
   for name in ("README.md", "docs/tpu.md"):

@@ -20,7 +20,9 @@ check_flags() {
   ((${#asked[@]})) || fail "nothing to run: name a setting, such as experiments/mbn.py"
   local words="${asked[*]}"
   [[ $words != *$'\n'* ]] || fail "a value with a line break in it cannot be passed on"
+  [[ $type != v5e-* ]] || fail "--type=$type: Google Cloud calls it v5litepod-${type##*-}"
   budget=$(seconds "$hours") patience=$(seconds "$wait_hours")
+  ((budget > 0)) || fail "--hours=$hours leaves a slice no time"
   : "${runtime:=$(runtime_of "$type")}"
   [[ $runtime ]] || fail "no TPU software is known for --type=$type: name the --runtime=VERSION that https://cloud.google.com/tpu/docs/runtimes gives for it"
 }
@@ -106,7 +108,7 @@ check_runs() {
     file=${words[0]#--config=} file=${file%%:*}
     git cat-file -e "HEAD:$file" 2>/dev/null ||
       fail "$file is not in the last commit, which is what the slice gets"
-    check_setting
+    check_setting "$index"
   done
 }
 
@@ -120,7 +122,7 @@ check_setting() {
     [[ $word == --workdir=* ]] || setting+=("$word")
   done
   ask env JAX_PLATFORMS=cpu .venv/bin/python -m robustjax.preflight \
-    "--devices=$devices" "${setting[@]}" || fail "${errors#error: }"
+    "--devices=$devices" "${setting[@]}" || fail "${run_names[$1]}: ${errors#error: }"
 }
 
 # JAX devices of a slice: Google counts the cores of v2 to v5p, two to a chip, which are

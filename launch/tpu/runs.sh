@@ -20,6 +20,7 @@ plan() {
   for word in "$@"; do
     [[ $word != --runs=* ]] || fail "--runs is not for slices: the runs are in gs://$bucket/runs"
   done
+  [[ $1 != *.sh || -f $1 ]] || fail "there is no $1"
   [[ $1 == *.sh ]] || command=("$python" -m launch.sweep "$@")
   # Behind launch.sweep's own words: a line a run, quoted for a shell, with a comment.
   "${command[@]}" --dry_run "--runs=$MOUNT/runs" >"$scratch/plan" || exit 2

@@ -119,9 +119,13 @@ def run(given: argparse.Namespace) -> int:
   if given.devices:
     examine.check(config, given.devices)
     images = config.train.batch_size // given.devices
-    print(
+    told = (
       f"main takes {config.setting} on {given.devices} devices, {images} images each"
     )
+    if given.json:
+      devices = {"devices": given.devices, "images_per_device": images}
+      told = json.dumps({"setting": config.setting, **devices}, indent=2)
+    print(told)
     return FITS
   target = _target(given)
   found = examine.examine(
@@ -152,7 +156,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     description=(__doc__ or "").splitlines()[0],
     epilog="Exit status: 0 it fits (or the table is written), 1 it does not, 2 a"
     " mistake, 3 a bug, with its traceback. The TPU compiler is"
-    " pip install 'robustjax[tpu]'; no TPU is needed.",
+    " pip install -e '.[tpu]'; no TPU is needed.",
     allow_abbrev=False,
     usage="%(prog)s --config=FILE[:VARIANTS] --topology=SLICE [--config.x.y=value ...]",
   )
