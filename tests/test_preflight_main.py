@@ -208,8 +208,8 @@ def test_the_process_that_compiles_ends_with_its_guard(tmp_path):
   code = (
     "import subprocess, sys\n"
     "child = subprocess.Popen([sys.executable, '-c', 'import threading, time\\n"
-    "from robustjax.preflight import __main__ as command\\n"
-    "threading.Thread(target=command._end_with_parent, daemon=True).start()\\n"
+    "from robustjax.preflight import quick\\n"
+    "threading.Thread(target=quick.end_with_parent, daemon=True).start()\\n"
     "print(1, flush=True)\\n"
     "time.sleep(600)'])\n"
     "child.wait()\n"

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +25,7 @@ from robustjax.preflight import (
   chips,
   compiling,
   examine,
+  quick,
   table,
   text,
   topology,
@@ -39,7 +39,7 @@ def main() -> int:
   """The command line; returns the exit status."""
   signal.signal(signal.SIGINT, signal.SIG_DFL)  # a compile does not listen to Python
   if compiling.RUN in os.environ:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=quick.end_with_parent, daemon=True).start()
   logging.set_verbosity(logging.FATAL)
   try:
     return run(_parse(sys.argv[1:]))
@@ -93,14 +93,6 @@ def _status_of_child(folder: Path) -> int | None:
   if -status == signal.SIGKILL:
     print(f"error: {answers.KILLED}", file=sys.stderr)
   return 128 - status
-
-
-def _end_with_parent() -> None:
-  """Ends this process when the one that guards it is gone, in whatever way."""
-  parent = os.getppid()
-  while os.getppid() == parent:
-    time.sleep(1)
-  os._exit(BUG)
 
 
 def run(given: argparse.Namespace) -> int:

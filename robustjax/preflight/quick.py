@@ -12,8 +12,8 @@ import os
 import signal
 import tempfile
 import threading
+import time
 from collections.abc import Mapping
-from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,7 @@ def _compile(
 ) -> None:
   """What the process does."""
   signal.signal(signal.SIGINT, signal.SIG_DFL)
-  threading.Thread(target=_end_with_parent, daemon=True).start()
+  threading.Thread(target=end_with_parent, daemon=True).start()
   os.dup2(os.open(folder / _ERRORS, os.O_WRONLY | os.O_CREAT), 2)
   _make(config, name, slice_, digest, folder)
 
@@ -98,12 +98,12 @@ def _make(
   log.write_json(folder / _DONE, dataclasses.asdict(found))
 
 
-def _end_with_parent() -> None:
-  """Nobody asks any more if the preflight was killed."""
-  parent = multiprocessing.parent_process()
-  if parent is not None:
-    connection.wait([parent.sentinel])
-    os._exit(1)
+def end_with_parent() -> None:
+  """Ends this process when the one that started it is gone, in whatever way."""
+  parent = os.getppid()
+  while os.getppid() == parent:
+    time.sleep(1)
+  os._exit(1)  # which nobody asks for any more
 
 
 def _digest(text: str) -> str:
