@@ -14,15 +14,15 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from robustjax import assemble, commandline
 from robustjax.attacks import pgd
+from robustjax.config import Config, flags, network
 
 STEPS, REPEATS = 20, 5
 
 
-def attack_of(config: assemble.Config, method: str) -> Callable[[], float]:
+def attack_of(config: Config, method: str) -> Callable[[], float]:
   """A compiled attack; each call returns its images x steps a second."""
-  net = assemble.network(config, jax.devices()[0].platform, plain=True)
+  net = network.network(config, jax.devices()[0].platform, plain=True)
   net = net.clone(method=method)
   images = min(config.train.batch_size, 128)
   data = config.data
@@ -45,7 +45,7 @@ def attack_of(config: assemble.Config, method: str) -> Callable[[], float]:
 
 def main() -> None:
   """Measures both methods in turn and prints them."""
-  config = commandline.parse().config
+  config = flags.parse()
   attacks = {method: attack_of(config, method) for method in ("lax", "shifted")}
   speeds: dict[str, list[float]] = {method: [] for method in attacks}
   for _ in range(REPEATS):

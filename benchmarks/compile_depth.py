@@ -12,9 +12,8 @@ cores. `python -m benchmarks.compile_depth --config=experiments/adv.py 638:scan:
 import os
 import sys
 
-import ml_collections
-
-from robustjax import assemble, commandline
+from robustjax import config as configs
+from robustjax.config import Config, flags
 from robustjax.preflight import compiling, programs, topology
 from robustjax.runtime import parallel
 
@@ -33,10 +32,10 @@ ROWS = (
 GIB = 2**30
 
 
-def measure(base: assemble.Config, row: str, target: topology.Target) -> str:
+def measure(base: Config, row: str, target: topology.Target) -> str:
   """One row: compiles the train step of `base` at a depth and in a form."""
   depth, form, remat = row.split(":")
-  config = ml_collections.ConfigDict(base.to_dict())
+  config = configs.copy(base)
   config.model.depth, config.model.scan = int(depth), form == "scan"
   config.model.remat = remat
   config.train.batch_size = IMAGES * len(target.devices)
@@ -58,7 +57,7 @@ def main() -> None:
   """Measures the rows that the command line names, or all."""
   rows = [word for word in sys.argv[1:] if not word.startswith("-")] or ROWS
   sys.argv = [word for word in sys.argv if word not in rows]
-  config = commandline.parse().config
+  config = flags.parse()
   target = topology.tpu(SLICE)
   for row in rows:
     print(measure(config, row, target), flush=True)

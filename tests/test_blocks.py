@@ -10,9 +10,10 @@ import optax
 import pytest
 from conftest import CLASSES, lively
 
-from robustjax import assemble, config
+from robustjax import config
 from robustjax.models import blocks, resnet
 from robustjax.models import norm as norms
+from robustjax.run import network, steps
 from robustjax.training import optimizer
 
 IMAGES = jax.random.uniform(jax.random.key(1), (8, 8, 8, 3), maxval=255.0)
@@ -220,17 +221,17 @@ def test_each_policy_keeps_what_it_says():
 
 def test_the_paper_scale_is_scanned_and_its_attack_computes_nothing_again():
   c = config.base("test")
-  assert assemble.network(c, "tpu").scan
-  assert assemble.network(c, "tpu").remat == "block"
-  assert assemble.network(c, "tpu", attacked=True).remat == "none"
+  assert network.network(c, "tpu").scan
+  assert network.network(c, "tpu").remat == "block"
+  assert network.network(c, "tpu", attacked=True).remat == "none"
   grouped = config.base("test")
   grouped.model.norm = "gn"
-  assert assemble.network(grouped, "tpu", attacked=True).remat == "block"
+  assert network.network(grouped, "tpu", attacked=True).remat == "block"
   # Inside a loop a CPU is slow with XLA's convolutions.
-  assert assemble.network(c, "cpu").method == "shifted"
-  assert assemble.network(c, "tpu").method == "lax"
-  assert assemble.network(c, "tpu v6e", attacked=True).method == "fenced"
-  mini = assemble.network(config.base("test", "mini"), "cpu")
+  assert network.network(c, "cpu").method == "shifted"
+  assert network.network(c, "tpu").method == "lax"
+  assert network.network(c, "tpu v6e", attacked=True).method == "fenced"
+  mini = network.network(config.base("test", "mini"), "cpu")
   assert (mini.scan, mini.remat, mini.method) == (False, "none", "lax")
 
 
@@ -243,14 +244,14 @@ def program(depth, scan=True):
     "mbn",
     1.0,
   )
-  step = jax.jit(assemble.train_step(c, "tpu", axis=None))
+  step = jax.jit(steps.train_step(c, "tpu", axis=None))
   batch = {
     "image": jax.ShapeDtypeStruct((32, 224, 224, 3), jnp.uint8),
     "label": jax.ShapeDtypeStruct((32,), jnp.int32),
     "index": jax.ShapeDtypeStruct((32,), jnp.int32),
   }
   key = jax.eval_shape(lambda: jax.random.key(0))
-  traced = step.trace(assemble.abstract_state(c), batch, key)
+  traced = step.trace(steps.abstract_state(c), batch, key)
   return traced.lower(lowering_platforms=("tpu",)).as_text().count("\n")
 
 

@@ -24,7 +24,8 @@ from conftest import CLASSES, tiny
 from robustjax.attacks import pgd
 from robustjax.data import pipeline
 from robustjax.data.sources import Source
-from robustjax.evaluation import evaluate, statistics, trajectory
+from robustjax.evaluation import evaluate, trajectory
+from robustjax.inspect import norms as statistics
 from robustjax.models import norm as norms
 from robustjax.runtime import distributed, parallel, rendezvous
 from robustjax.runtime.preemption import Stop
@@ -71,7 +72,9 @@ def classifier(images):
     lambda x: np.float32(x + 0.3 * noise.normal(size=x.shape)), init["params"]
   )
   variables = {"params": params, "batch_stats": init["batch_stats"]}
-  moments = jax.jit(lambda v, x: statistics.batch(NET.apply, v, x))(variables, images)
+  moments = jax.jit(lambda v, x: statistics.batch_statistics(NET.apply, v, x))(
+    variables, images
+  )
   variables = jax.tree.map(np.asarray, {"params": params, "batch_stats": moments})
   params["fc"]["bias"] = -np.asarray(jax.jit(NET.apply)(variables, images).mean(0))
   return {"params": params, "batch_stats": variables["batch_stats"]}

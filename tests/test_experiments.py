@@ -11,9 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from robustjax import assemble, config
+from robustjax import config
 from robustjax.data import pipeline, sources, transforms
 from robustjax.errors import UserError
+from robustjax.run import schedule as schedules
+from robustjax.run import steps
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted(path.stem for path in (ROOT / "experiments").glob("*.py"))
@@ -74,7 +76,7 @@ def test_both_forms_are_possible_and_named_alike(name, words):
   paper, mini = setting(name, words), setting(name, f"mini,{words}")
   for c in (paper, mini):
     config.check(c)
-    assert assemble.schedule(c).steps > 0
+    assert schedules.schedule(c).steps > 0
     assert "this experiment" not in config.sources(c).values()
   assert (
     paper.setting == mini.setting == "_".join([name, *filter(None, words.split(","))])
@@ -163,10 +165,10 @@ def test_exponential_decay_ends_where_the_steps_do(monkeypatch):
   """Appendix A: both policies 'reach similar learning rates by the end'."""
   made = {}
   monkeypatch.setattr(
-    assemble.optimizer, "step_schedule",
+    schedules.optimizer, "step_schedule",
     lambda **kwargs: made.update(kwargs) or (lambda step: 0.1),
   )  # fmt: skip
-  assemble.make_optimizer(setting("alp_study", "1"))
+  schedules.make_optimizer(setting("alp_study", "1"))
   assert (
     made["decay_epochs"] == tuple(range(2, 220, 2)) and made["decay_factor"] == 0.94
   )
@@ -266,9 +268,9 @@ def test_it_trains_for_some_steps_at_mini_scale(name, words):
   c = small(name, words)
   config.check(c)
   key = jax.random.key(0)
-  state = first = lively(assemble.initial_state(c, key))
+  state = first = lively(steps.initial_state(c, key))
   statistics = "running" if "star" in words else "batch"
-  step = jax.jit(assemble.train_step(c, "cpu", statistics, axis=None))
+  step = jax.jit(steps.train_step(c, "cpu", statistics, axis=None))
   for batch in images(c.train.batch_size):
     state, metrics = step(state, batch, key)
     assert all(np.isfinite(x) for x in jax.tree.leaves(metrics))
@@ -307,12 +309,12 @@ TRACED = [
 def test_it_traces_at_the_papers_scale(name, words):
   c = setting(name, words)
   key = jax.eval_shape(lambda: jax.random.key(0))
-  state = jax.eval_shape(lambda k: assemble.initial_state(c, k), key)
+  state = jax.eval_shape(lambda k: steps.initial_state(c, k), key)
   ints = jax.ShapeDtypeStruct((c.model.group,), jnp.int32)
   image = jax.ShapeDtypeStruct((c.model.group, 224, 224, 3), jnp.uint8)
   statistics = "running" if c.train.running_statistics_epochs else "batch"
   new, metrics = jax.eval_shape(
-    assemble.train_step(c, "tpu", statistics, axis=None),
+    steps.train_step(c, "tpu", statistics, axis=None),
     state, {"image": image, "label": ints, "index": ints}, key,
   )  # fmt: skip
   assert jax.tree.map(jnp.shape, new) == jax.tree.map(jnp.shape, state)

@@ -8,11 +8,11 @@ import pytest
 
 PACKAGE = pathlib.Path(__file__).parents[1] / "robustjax"
 
-# What each part of the package may import from the others, besides itself and
-# errors. A module that is not listed puts the parts together: it may import all
-# but main, and no part that is listed may import it. The same holds for a part's
-# command line, its __main__.py.
-PARTS = {"data", "models", "attacks", "runtime"}
+# What each room of the package may import from the others, besides itself and errors.
+# main puts the rooms together: it may import all, and none may import it. A room's
+# command line, its __main__.py, may import what main may.
+PURE = {"data", "models", "attacks"}
+OF_A_RUN = PURE | {"config", "training", "evaluation", "runtime", "hosts"}
 MAY_IMPORT: dict[str, set[str]] = {
   "errors": set(),
   "config": set(),
@@ -20,14 +20,20 @@ MAY_IMPORT: dict[str, set[str]] = {
   "models": set(),
   "attacks": set(),
   "runtime": set(),
-  "report": set(),
-  "training": PARTS,
-  "evaluation": PARTS,
+  "paper": set(),
+  "hosts": {"runtime"},
+  "report": {"paper"},
+  "training": PURE | {"runtime"},
+  "evaluation": PURE | {"runtime"},
+  "run": OF_A_RUN,
+  "inspect": OF_A_RUN | {"run", "report"},
+  "preflight": OF_A_RUN | {"run", "report", "paper"},
+  "main": OF_A_RUN | {"run", "report", "inspect"},
 }
 # Packages that some parts must not import, and those that only one file may.
 NOT_IN = {
-  "jax": {"errors", "config", "report"},
-  "flax": {"errors", "config", "report", "data"},
+  "jax": {"errors", "config", "report", "paper"},
+  "flax": {"errors", "config", "report", "paper", "data"},
   "ml_collections": MAY_IMPORT.keys() - {"config"},
 }
 ONLY_IN = {"orbax": "runtime/checkpoint.py"}
@@ -56,14 +62,15 @@ def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 def may_import(file: str, name: str) -> bool:
-  part = file.split("/")[-1 if file.endswith("__main__.py") else 0].removesuffix(".py")
+  room = file.split("/")[0].removesuffix(".py")
   top, _, rest = name.partition(".")
+  if file.endswith("__main__.py"):
+    others = MAY_IMPORT["main"]
+  else:
+    others = MAY_IMPORT.get(room, set())
   if top != "robustjax":
-    return part not in NOT_IN.get(top, ()) and ONLY_IN.get(top, file) == file
-  other = rest.split(".")[0]
-  if other in {part, "errors", "__version__"}:
-    return True
-  return other in MAY_IMPORT[part] if part in MAY_IMPORT else other != "main"
+    return room not in NOT_IN.get(top, ()) and ONLY_IN.get(top, file) == file
+  return rest.split(".")[0] in {room, "errors", "__version__", *others}
 
 
 def mistakes(file: str, source: str) -> list[str]:
@@ -78,6 +85,12 @@ def mistakes(file: str, source: str) -> list[str]:
     if name in MESH_NAMES and file != "runtime/parallel.py":
       found.append(f"robustjax/{file}:{line}: only runtime/parallel.py names {name}")
   return found
+
+
+def test_the_root_has_no_other_files() -> None:
+  loose = {file for file in FILES if "/" not in file}
+  assert loose == {"__init__.py", "errors.py", "main.py"}
+  assert {file.split("/")[0] for file in FILES} - loose <= set(MAY_IMPORT)
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -97,11 +110,12 @@ def test_file_keeps_to_the_layout(file: str) -> None:
     ("training/loop.py", "import ml_collections"),
     ("training/loop.py", "from ..runtime import log"),
     ("evaluation/reading.py", "import robustjax.main"),
-    ("training/loop.py", "from robustjax import stages"),
-    ("stages.py", "from robustjax import main"),
+    ("training/loop.py", "from robustjax.run import stages"),
+    ("run/stages.py", "from robustjax import main"),
+    ("run/stages.py", "from robustjax.inspect import inspection"),
     ("report/tables.py", "def f():\n  import jax.numpy as jnp"),
     ("report/figures.py", "from robustjax.training import state"),
-    ("config/checks.py", "from robustjax import commandline"),
+    ("config/checks.py", "from robustjax.run import commandline"),
     ("config/__main__.py", "from robustjax import main"),
     ("runtime/log.py", "from orbax.checkpoint import v1"),
     ("training/step.py", "import jax\njax.shard_map(f)"),

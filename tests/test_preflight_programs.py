@@ -1,13 +1,14 @@
 """What a preflight compiles is what main runs: the same text, letter by letter."""
 
 import jax
-import ml_collections
 import numpy as np
 import pytest
 
-from robustjax import assemble, config
+from robustjax import config
 from robustjax.evaluation import trajectory
 from robustjax.preflight import compiling, programs, topology
+from robustjax.run import network, steps
+from robustjax.run.data import evaluation_batches, open_data, train_batches
 from robustjax.runtime import parallel
 
 
@@ -28,11 +29,11 @@ def run(request):
   """What main has in its hands: the configuration, state, batches and key."""
   made = small(**{"data.broken_images": request.param})
   mesh = parallel.mesh()
-  data = assemble.open_data(made)
-  state = parallel.replicate(assemble.initial_state(made, jax.random.key(0)), mesh)
+  data = open_data(made)
+  state = parallel.replicate(steps.initial_state(made, jax.random.key(0)), mesh)
   key = jax.random.fold_in(jax.random.key(0), 1)
-  train = next(assemble.train_batches(made, data.train, mesh, 0))
-  test = next(assemble.test_batches(made, data.test, mesh, 0, 1000))
+  train = next(train_batches(made, data.train, mesh, 0))
+  test = next(evaluation_batches(made, data.test, mesh, 0, 1000))
   return made, mesh, state, train, test, key
 
 
@@ -48,31 +49,31 @@ def a_device(tree):
 
 def test_the_train_steps_are_mains(run):
   made, mesh, state, train, _, key = run
-  steps = assemble.train_steps(made, mesh)
+  mapped = steps.train_steps(made, mesh)
   plain, running = programs.training(made, mesh)
   assert (plain.name, running.name) == (programs.TRAIN, programs.RUNNING)
-  same(plain, steps["batch"], state, train, key)
-  same(running, steps["running"], state, train, key)
+  same(plain, mapped["batch"], state, train, key)
+  same(running, mapped["running"], state, train, key)
 
 
 def test_the_validation_step_is_mains(run):
   made, mesh, state, _, test, key = run
   program = programs.validation(made, mesh)
-  same(program, assemble.eval_step(made, mesh), state, test, key)
+  same(program, steps.eval_step(made, mesh), state, test, key)
 
 
 def test_the_evaluations_functions_are_mains(run):
   made, mesh, state, _, test, key = run
-  steps = assemble.evaluation_steps(made, mesh)
-  variables = assemble.branches(made, state.variables)["adv"]
+  mapped = steps.evaluation_steps(made, mesh)
+  variables = network.branches(made, state.variables)["adv"]
   values = made.eval
   plan = trajectory.trajectories(values.readings, values.eps, values.step_size)
-  targets, adv = steps.begin(test, key)
+  targets, adv = mapped.begin(test, key)
   advance, read, begin = programs.evaluation(made, mesh)
   size, chunk = plan[0].step_size, min(trajectory.CHUNK, plan[0].readings[0])
-  same(advance, steps.advance, variables, test, adv, targets, size, chunk)
-  same(read, steps.read, variables, test, adv, targets, test["mask"])
-  same(begin, steps.begin, test, key)
+  same(advance, mapped.advance, variables, test, adv, targets, size, chunk)
+  same(read, mapped.read, variables, test, adv, targets, test["mask"])
+  same(begin, mapped.begin, test, key)
 
 
 def test_bytes_of_the_parts_are_those_of_the_arrays(run):
@@ -85,8 +86,8 @@ def test_bytes_of_the_parts_are_those_of_the_arrays(run):
     "batch": a_device(train),
   }
   advance = programs.evaluation(made, mesh)[0]
-  targets, adv = assemble.evaluation_steps(made, mesh).begin(test, key)
-  variables = assemble.branches(made, state.variables)["adv"]
+  targets, adv = steps.evaluation_steps(made, mesh).begin(test, key)
+  variables = network.branches(made, state.variables)["adv"]
   assert advance.parts["batch"] == a_device((test, targets, adv))
   assert advance.parts["parameters"] == a_device(variables["params"])
   idle = a_device(state) - a_device(variables)
@@ -118,7 +119,7 @@ def test_a_program_is_made_again_by_its_name():
   mesh = parallel.mesh()
   every = programs.training(made, mesh) + programs.evaluation(made, mesh)
   for one in [*every, programs.validation(made, mesh)]:
-    values = ml_collections.ConfigDict(one.config.to_dict())
+    values = config.copy(one.config)
     again = programs.named(one.name, values, mesh)
     assert again.name == one.name
     same(again, one.function, *one.arguments)

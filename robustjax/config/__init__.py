@@ -6,20 +6,23 @@ paper, "FD", "ours", or "guess" (see `defaults`).
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import ml_collections
 
 from robustjax.config import checks
 from robustjax.config.checks import nearest
-from robustjax.config.defaults import BEFORE, DEFAULTS, MINI, Default
+from robustjax.config.defaults import BEFORE, DEFAULTS, MINI, Config, Default
 from robustjax.config.variants import COMMON, Variant, chosen
 
 __all__ = [
-  "BEFORE", "COMMON", "DEFAULTS", "MINI", "Default", "Variant", "apply", "base",
-  "change", "check", "flatten", "guesses", "load", "nearest", "overrides", "plain",
-  "sources", "table",
+  "BEFORE", "COMMON", "DEFAULTS", "MINI", "Config", "Default", "Variant", "apply",
+  "base", "change", "check", "copy", "flatten", "frozen", "guesses", "load", "nearest",
+  "overrides", "plain", "sources", "table",
 ]  # fmt: skip
+
+# A configuration is an ml_collections.ConfigDict, whose attributes a type checker does
+# not know; `Config` says which there are. `cast` is where one becomes the other.
 
 COMMAND_LINE = "command line"
 # Where a configuration carries the sources of what was changed; not a value itself.
@@ -33,7 +36,7 @@ def base(
   choices: Mapping[str, Variant] | None = None,
   own: Mapping[str, Variant] | None = None,
   common: Sequence[str] = tuple(COMMON),
-) -> ml_collections.ConfigDict:
+) -> Config:
   """The defaults that every experiment starts from.
 
   Args:
@@ -54,19 +57,20 @@ def base(
   mini, words = chosen(variant, choices or {}, own or {}, common)
   values = {name: default.value for name, default in DEFAULTS.items()}
   values |= MINI if mini else {}
-  config = ml_collections.ConfigDict({_SOURCES: ()})
+  fresh = ml_collections.ConfigDict({_SOURCES: ()})
   for name, value in values.items():
     section, _, key = name.rpartition(".")
-    if section and section not in config:
-      config[section] = ml_collections.ConfigDict()
-    (config[section] if section else config)[key] = value
+    if section and section not in fresh:
+      fresh[section] = ml_collections.ConfigDict()
+    (fresh[section] if section else fresh)[key] = value
+  config = cast(Config, fresh)
   config.setting = "_".join([setting, *words])
   for word in words.values():
     apply(config, word)
   return config
 
 
-def apply(config: ml_collections.ConfigDict, variant: Variant) -> None:
+def apply(config: Config, variant: Variant) -> None:
   """Makes the changes of a variant, at the scale that the configuration has.
 
   Args:
@@ -79,9 +83,7 @@ def apply(config: ml_collections.ConfigDict, variant: Variant) -> None:
     change(config, name, value, source)
 
 
-def change(
-  config: ml_collections.ConfigDict, name: str, value: Any, source: str
-) -> None:
+def change(config: Config, name: str, value: Any, source: str) -> None:
   """Sets a value and says where it comes from.
 
   Args:
@@ -90,16 +92,31 @@ def change(
     value: of the default's type.
     source: a section of the paper, "FD", "ours", or "guess" with its reason.
   """
+  values = _dict(config)
   section, _, key = name.rpartition(".")
-  (config[section] if section else config)[key] = value
-  kept = tuple(pair for pair in config[_SOURCES] if pair[0] != name)
-  config[_SOURCES] = (*kept, (name, source))
+  (values[section] if section else values)[key] = value
+  kept = tuple(pair for pair in values[_SOURCES] if pair[0] != name)
+  values[_SOURCES] = (*kept, (name, source))
 
 
-def flatten(config: Any) -> dict[str, Any]:
+def copy(config: Config) -> Config:
+  """The same values and sources in a configuration that can be changed."""
+  return cast(Config, ml_collections.ConfigDict(_dict(config).to_dict()))
+
+
+def frozen(config: Config) -> Config:
+  """The same values and sources in a configuration that cannot be changed."""
+  return cast(Config, ml_collections.FrozenConfigDict(_dict(config)))
+
+
+def _dict(config: Config) -> ml_collections.ConfigDict:
+  return cast(ml_collections.ConfigDict, config)
+
+
+def flatten(config: Config | Mapping[str, Any]) -> dict[str, Any]:
   """Dotted name -> value, of a configuration or of what config.json holds of it."""
   flat: dict[str, Any] = {}
-  for key, value in config.items():
+  for key, value in cast(Mapping[str, Any], config).items():
     if isinstance(value, ml_collections.ConfigDict | dict):
       flat |= {f"{key}.{name}": inner for name, inner in flatten(value).items()}
     elif key != _SOURCES:
@@ -107,7 +124,7 @@ def flatten(config: Any) -> dict[str, Any]:
   return flat
 
 
-def check(config: ml_collections.ConfigDict) -> None:
+def check(config: Config) -> None:
   """Refuses values that no run can have, before anything compiles.
 
   Raises:
@@ -116,9 +133,9 @@ def check(config: ml_collections.ConfigDict) -> None:
   checks.check(flatten(config))
 
 
-def sources(config: ml_collections.ConfigDict) -> dict[str, str]:
+def sources(config: Config) -> dict[str, str]:
   """Dotted name -> where its value comes from."""
-  changed = dict(config[_SOURCES])
+  changed = dict(_dict(config)[_SOURCES])
   mini = config.scale == MINI["scale"]
 
   def source(name: str, value: Any) -> str:
@@ -132,7 +149,7 @@ def sources(config: ml_collections.ConfigDict) -> dict[str, str]:
   return {name: source(name, value) for name, value in flatten(config).items()}
 
 
-def guesses(config: ml_collections.ConfigDict) -> list[str]:
+def guesses(config: Config) -> list[str]:
   """The values that are guesses and that this configuration depends on.
 
   Returns:
@@ -159,7 +176,7 @@ def guesses(config: ml_collections.ConfigDict) -> list[str]:
   ]
 
 
-def table(config: ml_collections.ConfigDict) -> list[dict[str, Any]]:
+def table(config: Config) -> list[dict[str, Any]]:
   """Every value with its unit and source.
 
   Returns:
@@ -177,20 +194,24 @@ def table(config: ml_collections.ConfigDict) -> list[dict[str, Any]]:
   ]
 
 
-def overrides(config: ml_collections.ConfigDict) -> dict[str, Any]:
+def overrides(config: Config) -> dict[str, Any]:
   """Dotted name -> value of what the command line changed."""
   flat = flatten(config)
   return {
-    name: flat[name] for name, source in config[_SOURCES] if source == COMMAND_LINE
+    name: flat[name]
+    for name, source in _dict(config)[_SOURCES]
+    if source == COMMAND_LINE
   }
 
 
-def plain(config: ml_collections.ConfigDict) -> dict[str, Any]:
+def plain(config: Config) -> dict[str, Any]:
   """The values alone, nested by section."""
-  return {name: value for name, value in config.to_dict().items() if name != _SOURCES}
+  return {
+    name: value for name, value in _dict(config).to_dict().items() if name != _SOURCES
+  }
 
 
-def load(values: Mapping[str, Any]) -> ml_collections.ConfigDict:
+def load(values: Mapping[str, Any]) -> Config:
   """The configuration of a run from what its config.json holds.
 
   Args:
@@ -210,4 +231,4 @@ def load(values: Mapping[str, Any]) -> ml_collections.ConfigDict:
     found = config.get(section)
     if isinstance(found, ml_collections.ConfigDict) and key not in found:
       found[key] = value
-  return config
+  return cast(Config, config)

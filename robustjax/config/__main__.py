@@ -6,8 +6,8 @@ python -m robustjax.config experiments/mbn_alp.py:mini [--config.section.name=va
 import os
 import sys
 
-from robustjax import commandline
 from robustjax import config as configs
+from robustjax.config import flags
 from robustjax.errors import UserError
 from robustjax.report import table
 
@@ -24,7 +24,7 @@ def main() -> int:
     word if word.startswith("-") else f"--config={word}" for word in sys.argv[1:]
   ]
   try:
-    config = commandline.parse().config
+    config = flags.parse()
   except UserError as error:
     print(f"error: {error}", file=sys.stderr)
     return 2

@@ -6,22 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from robustjax.config.defaults import DEFAULTS
+from robustjax.config.defaults import CHOICES, DEFAULTS
 from robustjax.errors import UserError
 
-_CHOICES: Mapping[str, tuple[Any, ...]] = {
-  "scale": ("paper", "mini"),
-  "data.broken_images": ("stop", "skip"),
-  "data.channels": (1, 3),
-  "data.transform": ("imagenet", "small", "none"),
-  "model.block": ("", "basic", "bottleneck"),
-  "model.dtype": ("float32", "bfloat16"),
-  "model.norm": ("bn", "mbn", "gn"),
-  "model.remat": ("none", "convolutions", "block"),
-  "model.stem": ("imagenet", "small", "small_stride2"),
-  "optimizer.name": ("sgd", "rmsprop"),
-  "train.parameters": ("all", "norm"),
-}
 _BOUNDS: Mapping[str, tuple[Any, Any]] = {
   "seed": (0, 2**32 - 1),
   "attack.clean_start": (0.0, 1.0),
@@ -105,7 +92,7 @@ def _check_kinds(flat: Mapping[str, Any]) -> None:
 
 
 def _check_ranges(flat: Mapping[str, Any]) -> None:
-  for name, choices in _CHOICES.items():
+  for name, choices in CHOICES.items():
     if flat[name] not in choices:
       have = ", ".join(repr(c) for c in choices)
       raise UserError(f"config.{name} is {flat[name]!r}; it may be {have}")

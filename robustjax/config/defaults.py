@@ -6,8 +6,9 @@ A source is a section of the paper ("Intriguing properties of adversarial traini
 "guess": neither the paper nor FD says it, and results may depend on it.
 """
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, NamedTuple
 
 
 class Default(NamedTuple):
@@ -18,88 +19,166 @@ class Default(NamedTuple):
   source: str
 
 
-DEFAULTS: Mapping[str, Default] = {
-  "setting": Default("", "", "the experiment file's name"),
-  "scale": Default("paper", "", "ours"),
-  "seed": Default(0, "", "ours"),
+def default(value: Any, unit: str, source: str) -> Any:
+  """A `Default` in the place of an attribute of its value's type."""
+  return Default(value, unit, source)
+
+
+class Init:
+  """What a run starts from."""
+
   # A finished run whose weights this one starts from (section 4.4).
-  "init.run": Default("", "folder; from scratch if empty", "paper section 4.4"),
-  # Images.
-  "data.name": Default("imagenet2012", "TFDS name, or a path", "paper section 3"),
-  "data.version": Default("5.1.0", "TFDS version; empty for a path", "ours"),
-  "data.data_dir": Default("", "folder; TFDS's own if empty", "ours"),
-  "data.test_split": Default("validation", "", "FD"),
-  "data.train_examples": Default(1281167, "images", "paper section 3: ImageNet"),
-  "data.test_examples": Default(50000, "images", "FD: ImageNet's validation set"),
-  "data.classes": Default(1000, "classes", "paper section 3"),
+  run: str = default("", "folder; from scratch if empty", "paper section 4.4")
+
+
+class Data:
+  """Images."""
+
+  name: str = default("imagenet2012", "TFDS name, or a path", "paper section 3")
+  version: str = default("5.1.0", "TFDS version; empty for a path", "ours")
+  data_dir: str = default("", "folder; TFDS's own if empty", "ours")
+  test_split: str = default("validation", "", "FD")
+  train_examples: int = default(1281167, "images", "paper section 3: ImageNet")
+  test_examples: int = default(50000, "images", "FD: ImageNet's validation set")
+  classes: int = default(1000, "classes", "paper section 3")
   # `sources.class_digest` of the synsets in the order of TFDS's labels, which is also
   # that of sorted folders.
-  "data.class_digest": Default(
+  class_digest: str = default(
     "385e0240499426c0", "of the class names; not checked if empty", "ours"
-  ),
-  "data.image_size": Default(224, "pixels", "FD"),
-  "data.channels": Default(3, "RGB", "FD; RGB where FD has BGR: ours"),
-  "data.transform": Default("imagenet", "", "FD"),
-  "data.broken_images": Default("stop", "stop or skip", "ours"),
-  "data.workers": Default(16, "processes", "ours"),
-  # The network.
-  "model.depth": Default(152, "layers", "paper section 3: 'ResNet-152'"),
-  "model.stages": Default((), "blocks a stage, instead of depth", "ours"),
-  "model.block": Default("", "by depth if empty", "ours"),
-  "model.width": Default(64, "channels", "FD"),
-  "model.stem": Default("imagenet", "", "FD"),
-  "model.norm": Default("bn", "bn, mbn or gn", "paper section 4"),
-  "model.group": Default(32, "images", "FD: 32 images a GPU share BN statistics"),
-  "model.gn_groups": Default(32, "groups of channels", "guess: Wu & He 2018"),
-  "model.dtype": Default("bfloat16", "", "guess: FD trains in float32"),
+  )
+  image_size: int = default(224, "pixels", "FD")
+  channels: Literal[1, 3] = default(3, "RGB", "FD; RGB where FD has BGR: ours")
+  transform: Literal["imagenet", "small", "none"] = default("imagenet", "", "FD")
+  broken_images: Literal["stop", "skip"] = default("stop", "stop or skip", "ours")
+  workers: int = default(16, "processes", "ours")
+
+
+class Model:
+  """The network."""
+
+  depth: int = default(152, "layers", "paper section 3: 'ResNet-152'")
+  stages: tuple[int, ...] = default((), "blocks a stage, instead of depth", "ours")
+  block: Literal["", "basic", "bottleneck"] = default("", "by depth if empty", "ours")
+  width: int = default(64, "channels", "FD")
+  stem: Literal["imagenet", "small", "small_stride2"] = default("imagenet", "", "FD")
+  norm: Literal["bn", "mbn", "gn"] = default("bn", "bn, mbn or gn", "paper section 4")
+  group: int = default(32, "images", "FD: 32 images a GPU share BN statistics")
+  gn_groups: int = default(32, "groups of channels", "guess: Wu & He 2018")
+  dtype: Literal["float32", "bfloat16"] = default(
+    "bfloat16", "", "guess: FD trains in float32"
+  )
   # How the network is computed, and not what (benchmarks/README.md).
-  "model.scan": Default(True, "a stage's blocks in a loop", "ours"),
-  "model.remat": Default("block", "none, convolutions or block", "ours"),
-  # The attack of training (section 3).
-  "attack.eps": Default(16.0, "of 255", "paper section 3: 'eps=16'"),
-  "attack.step_size": Default(1.0, "of 255", "paper section 3: 'step size alpha=1'"),
-  "attack.steps": Default(30, "steps", "paper section 3: 'N = 30'"),
-  "attack.clean_start": Default(
+  scan: bool = default(True, "a stage's blocks in a loop", "ours")
+  remat: Literal["none", "convolutions", "block"] = default(
+    "block", "none, convolutions or block", "ours"
+  )
+
+
+class Attack:
+  """The attack of training (section 3)."""
+
+  eps: float = default(16.0, "of 255", "paper section 3: 'eps=16'")
+  step_size: float = default(1.0, "of 255", "paper section 3: 'step size alpha=1'")
+  steps: int = default(30, "steps", "paper section 3: 'N = 30'")
+  clean_start: float = default(
     0.2,
     "probability",
     "paper section 3: 'probability = 0.2', read as for each image; FD: a GPU's batch",
-  ),
-  # What a batch mixes (section 4.1).
-  "loss.adv": Default(True, "", "paper section 4.1: '100% adv'"),
-  "loss.clean_ratio": Default(
+  )
+
+
+class Loss:
+  """What a batch mixes (section 4.1)."""
+
+  adv: bool = default(True, "", "paper section 4.1: '100% adv'")
+  clean_ratio: float = default(
     0.0, "clean images an adversarial one", "paper section 4.1"
-  ),
-  "loss.alp_weight": Default(0.0, "", "paper section 4.1"),
-  "loss.label_smoothing": Default(0.1, "", "FD"),
-  # The schedule.
-  "train.batch_size": Default(4096, "images", "paper appendix B.3"),
-  "train.epochs": Default(110.0, "epochs", "paper section 3"),
-  "train.running_statistics_epochs": Default(0.0, "last epochs", "paper section 4.3"),
-  "train.parameters": Default("all", "all or norm", "paper section 4.4"),
-  "train.save_every_epochs": Default(1.0, "epochs", "ours"),
-  "train.log_every_steps": Default(10, "steps", "ours"),
-  "train.validation_images": Default(2048, "images, the test split's last", "ours"),
-  # The optimiser.
-  "optimizer.name": Default("sgd", "sgd or rmsprop", "paper appendix A; FD"),
-  "optimizer.lr_per_256": Default(0.1, "a batch of 256", "FD: 0.1 * batch / 256"),
-  "optimizer.warmup_epochs": Default(5.0, "epochs", "FD"),
-  "optimizer.warmup_from": Default(0.1, "", "paper appendix A; FD"),
-  "optimizer.decay_epochs": Default((35.0, 70.0, 95.0), "epochs", "paper section 3"),
-  "optimizer.decay_every": Default(0.0, "epochs, instead of decay_epochs", "ours"),
-  "optimizer.decay_factor": Default(0.1, "", "paper section 3: 'by 10x'"),
-  "optimizer.momentum": Default(0.9, "", "FD"),
-  "optimizer.nesterov": Default(True, "", "FD"),
-  "optimizer.weight_decay": Default(1e-4, "kernels only", "FD"),
-  "optimizer.rmsprop_decay": Default(0.9, "", "guess: Szegedy et al. 2016"),
-  "optimizer.rmsprop_eps": Default(1.0, "", "guess: Szegedy et al. 2016"),
-  # Evaluation (section 3).
-  "eval.eps": Default(16.0, "of 255", "paper section 3: 'eps = 16'"),
-  "eval.step_size": Default(
+  )
+  alp_weight: float = default(0.0, "", "paper section 4.1")
+  label_smoothing: float = default(0.1, "", "FD")
+
+
+class Train:
+  """The schedule."""
+
+  batch_size: int = default(4096, "images", "paper appendix B.3")
+  epochs: float = default(110.0, "epochs", "paper section 3")
+  running_statistics_epochs: float = default(0.0, "last epochs", "paper section 4.3")
+  parameters: Literal["all", "norm"] = default(
+    "all", "all or norm", "paper section 4.4"
+  )
+  save_every_epochs: float = default(1.0, "epochs", "ours")
+  log_every_steps: int = default(10, "steps", "ours")
+  validation_images: int = default(2048, "images, the test split's last", "ours")
+
+
+class Optimizer:
+  """The optimiser."""
+
+  name: Literal["sgd", "rmsprop"] = default(
+    "sgd", "sgd or rmsprop", "paper appendix A; FD"
+  )
+  lr_per_256: float = default(0.1, "a batch of 256", "FD: 0.1 * batch / 256")
+  warmup_epochs: float = default(5.0, "epochs", "FD")
+  warmup_from: float = default(0.1, "", "paper appendix A; FD")
+  decay_epochs: tuple[float, ...] = default(
+    (35.0, 70.0, 95.0), "epochs", "paper section 3"
+  )
+  decay_every: float = default(0.0, "epochs, instead of decay_epochs", "ours")
+  decay_factor: float = default(0.1, "", "paper section 3: 'by 10x'")
+  momentum: float = default(0.9, "", "FD")
+  nesterov: bool = default(True, "", "FD")
+  weight_decay: float = default(1e-4, "kernels only", "FD")
+  rmsprop_decay: float = default(0.9, "", "guess: Szegedy et al. 2016")
+  rmsprop_eps: float = default(1.0, "", "guess: Szegedy et al. 2016")
+
+
+class Eval:
+  """Evaluation (section 3)."""
+
+  eps: float = default(16.0, "of 255", "paper section 3: 'eps = 16'")
+  step_size: float = default(
     1.0, "of 255, at least eps / N", "paper section 3: 'alpha = 1'; the floor: FD"
-  ),
-  "eval.readings": Default((10, 20, 100, 500, 2000), "steps", "paper appendix C"),
-  "eval.images": Default(50000, "images, the test split's first", "FD"),
-  "eval.batch_size": Default(2048, "images", "ours"),
+  )
+  readings: tuple[int, ...] = default(
+    (10, 20, 100, 500, 2000), "steps", "paper appendix C"
+  )
+  images: int = default(50000, "images, the test split's first", "FD")
+  batch_size: int = default(2048, "images", "ours")
+
+
+class Config:
+  """A configuration as the type checker sees it; at run time it is a ConfigDict."""
+
+  setting: str = default("", "", "the experiment file's name")
+  scale: Literal["paper", "mini"] = default("paper", "", "ours")
+  seed: int = default(0, "", "ours")
+  init: Init
+  data: Data
+  model: Model
+  attack: Attack
+  loss: Loss
+  train: Train
+  optimizer: Optimizer
+  eval: Eval
+
+
+def _fields(section: type, prefix: str = "") -> Iterator[tuple[str, Any, Default]]:
+  """The dotted name, the type and the default of each value."""
+  for name, kind in typing.get_type_hints(section).items():
+    if isinstance(value := vars(section).get(name), Default):
+      yield prefix + name, kind, value
+    else:
+      yield from _fields(kind, f"{prefix}{name}.")
+
+
+DEFAULTS: Mapping[str, Default] = {name: value for name, _, value in _fields(Config)}
+
+# What may be chosen, for those values that are a choice.
+CHOICES: Mapping[str, tuple[Any, ...]] = {
+  name: typing.get_args(kind)
+  for name, kind, _ in _fields(Config)
+  if typing.get_origin(kind) is Literal
 }
 
 # What was in effect before a value existed: an older config.json that lacks the name is

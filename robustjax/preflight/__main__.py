@@ -18,7 +18,7 @@ from typing import NoReturn
 
 from absl import logging
 
-from robustjax import assemble, commandline
+from robustjax.config import Config, flags
 from robustjax.errors import UserError
 from robustjax.preflight import (
   answers,
@@ -232,7 +232,7 @@ def _default_cache() -> str:
   return str(Path(home) / "robustjax" / "preflight")
 
 
-def _config(words: Sequence[str]) -> assemble.Config:
+def _config(words: Sequence[str]) -> Config:
   """Reads main's flags, which its parser takes from sys.argv."""
   for word in words:
     name = word.lstrip("-").partition("=")[0]
@@ -243,7 +243,7 @@ def _config(words: Sequence[str]) -> assemble.Config:
         f"{word!r} is not a flag of the preflight: python -m robustjax.preflight --help"
       )
   sys.argv[1:] = words
-  return commandline.parse().config
+  return flags.parse()
 
 
 def _no_config(given: argparse.Namespace) -> None:

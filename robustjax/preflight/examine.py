@@ -4,9 +4,8 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import ml_collections
-
-from robustjax import assemble
+from robustjax import config as configs
+from robustjax.config import Config
 from robustjax.errors import UserError
 from robustjax.evaluation import trajectory
 from robustjax.preflight import chips, compiling, hlo, programs
@@ -15,6 +14,8 @@ from robustjax.preflight.forecast import Amount, Forecast, Operations, forecast
 from robustjax.preflight.largest import Largest, largest
 from robustjax.preflight.programs import Program
 from robustjax.preflight.topology import Target
+from robustjax.run import schedule as schedules
+from robustjax.run import steps
 from robustjax.runtime import parallel
 
 CODE = (
@@ -75,7 +76,7 @@ class Examined:
     uncounted: what keeps operations from being counted, library calls for instance.
   """
 
-  config: assemble.Config
+  config: Config
   target: Target
   checked: list[Checked]
   largest: Largest | None
@@ -110,7 +111,7 @@ class Examined:
 
 
 def examine(
-  config: assemble.Config,
+  config: Config,
   target: Target,
   *,
   utilisation: float,
@@ -160,14 +161,14 @@ def examine(
   return Examined(config, target, checked, found, guessed, sorted(unknown))
 
 
-def check(config: assemble.Config, devices: int) -> None:
+def check(config: Config, devices: int) -> None:
   """What main refuses on so many devices, and the slices on which it would not.
 
   Raises:
     UserError: main's own line, and over how many devices the batch does split.
   """
   try:
-    assemble.check(config, devices)
+    steps.check(config, devices)
   except UserError as error:
     groups, rest = divmod(config.train.batch_size, config.model.group)
     if rest or groups >= devices or "train.batch_size" not in str(error):
@@ -191,7 +192,7 @@ def uncounted(one: Checked) -> set[str]:
 
 
 def _largest(
-  config: assemble.Config,
+  config: Config,
   target: Target,
   known: Checked,
   compiled: Callable[[Program, int], Checked],
@@ -200,7 +201,7 @@ def _largest(
   code = known.compiled.memory.code if known.compiled.memory else None
 
   def needed(images: int) -> int | None:
-    sized = ml_collections.ConfigDict(config.to_dict())
+    sized = configs.copy(config)
     sized.train.batch_size = images * devices
     one = compiled(programs.training(sized, parallel.mesh(target.devices))[0], images)
     memory = one.compiled.memory
@@ -217,7 +218,7 @@ def _largest(
 
 
 def forecast_of(
-  config: assemble.Config,
+  config: Config,
   target: Target,
   works: Mapping[str, hlo.Work | None],
   utilisation: float,
@@ -265,9 +266,9 @@ def _operations(
   )
 
 
-def amount(config: assemble.Config) -> Amount:
+def amount(config: Config) -> Amount:
   """How much a configuration has to do."""
-  schedule, values = assemble.schedule(config), config.eval
+  schedule, values = schedules.schedule(config), config.eval
   plan = trajectory.trajectories(values.readings, values.eps, values.step_size)
   running_from = schedule.running_from
   return Amount(
@@ -284,7 +285,7 @@ def amount(config: assemble.Config) -> Amount:
   )
 
 
-def advice(one: Checked, config: assemble.Config, images: int) -> str:
+def advice(one: Checked, config: Config, images: int) -> str:
   """What to change for a program that does not fit, with so many images a device."""
   if one.compiled.crashed:
     return "another batch size, --noconfig.model.scan, or another libtpu"

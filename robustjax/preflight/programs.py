@@ -11,8 +11,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from robustjax import assemble
+from robustjax.config import Config
 from robustjax.evaluation import trajectory
+from robustjax.run import network, steps
 from robustjax.runtime import parallel
 
 TRAIN, RUNNING = "train step", "train step, running statistics"
@@ -43,11 +44,11 @@ class Program:
   function: Any
   arguments: tuple[Any, ...]
   parts: Mapping[str, int]
-  config: assemble.Config
+  config: Config
   beside: int = 0
 
 
-def named(name: str, config: assemble.Config, mesh: Any) -> Program:
+def named(name: str, config: Config, mesh: Any) -> Program:
   """One of them by its name."""
   if name in (TRAIN, RUNNING):
     made = training(config, mesh)
@@ -57,7 +58,7 @@ def named(name: str, config: assemble.Config, mesh: Any) -> Program:
   return next(one for one in made if one.name == name)
 
 
-def training(config: assemble.Config, mesh: Any) -> list[Program]:
+def training(config: Config, mesh: Any) -> list[Program]:
   """The train steps: one, or two where the last epochs have running statistics."""
   state = _state(config, mesh)
   batch = _batch(config, mesh, config.train.batch_size)
@@ -65,39 +66,38 @@ def training(config: assemble.Config, mesh: Any) -> list[Program]:
   names = {"batch": TRAIN, "running": RUNNING}
   return [
     Program(names[statistics], function, (state, batch, _key()), parts, config)
-    for statistics, function in assemble.train_steps(config, mesh).items()
+    for statistics, function in steps.train_steps(config, mesh).items()
   ]
 
 
-def validation(config: assemble.Config, mesh: Any) -> Program:
+def validation(config: Config, mesh: Any) -> Program:
   """The step that counts over a batch during training."""
   state = _state(config, mesh)
   batch = _batch(config, mesh, config.eval.batch_size, masked=True)
   parts = {**_parts(state), "batch": _share(batch, mesh)}
-  function = assemble.eval_step(config, mesh)
+  function = steps.eval_step(config, mesh)
   # The step does not take the optimiser's state, which is there all the same.
   beside = _bytes(state.opt_state)
   return Program(VALIDATION, function, (state, batch, _key()), parts, config, beside)
 
 
-def evaluation(config: assemble.Config, mesh: Any) -> list[Program]:
+def evaluation(config: Config, mesh: Any) -> list[Program]:
   """The functions of the evaluation that follows training, attack steps first."""
-  steps = assemble.evaluation_steps(config, mesh)
+  mapped = steps.evaluation_steps(config, mesh)
   state = _state(config, mesh)
-  variables = list(assemble.branches(config, state.variables).values())[-1]
+  variables = list(network.branches(config, state.variables).values())[-1]
   batch = _batch(config, mesh, config.eval.batch_size, masked=True)
   targets, adv = (
     parallel.abstract_shards(x, mesh)
-    for x in jax.eval_shape(steps.begin, batch, _key())
+    for x in jax.eval_shape(mapped.begin, batch, _key())
   )
-  of_network = {name: _bytes(tree) for name, tree in variables.items()}
-  network = {
-    "parameters": of_network["params"],
-    "statistics": of_network.get("batch_stats", 0),
+  of_network = {
+    "parameters": _bytes(variables["params"]),
+    "statistics": _bytes(variables.get("batch_stats", {})),
   }
-  parts = {**network, "batch": _share((batch, targets, adv), mesh)}
+  parts = {**of_network, "batch": _share((batch, targets, adv), mesh)}
   # The first iterate is kept for the next trajectory; a reading takes no image.
-  beside = _bytes(state) - sum(network.values()) + _share(adv, mesh)
+  beside = _bytes(state) - sum(of_network.values()) + _share(adv, mesh)
   image = _share(batch["image"], mesh)
   (first, *_) = trajectory.trajectories(
     config.eval.readings, config.eval.eps, config.eval.step_size
@@ -107,14 +107,14 @@ def evaluation(config: assemble.Config, mesh: Any) -> list[Program]:
   reading = (variables, batch, adv, targets, batch["mask"])
   begin = {"batch": _share(batch, mesh)}
   return [
-    Program(ADVANCE, steps.advance, attack, parts, config, beside),
-    Program(READ, steps.read, reading, parts, config, beside + image),
-    Program(BEGIN, steps.begin, (batch, _key()), begin, config, _bytes(state)),
+    Program(ADVANCE, mapped.advance, attack, parts, config, beside),
+    Program(READ, mapped.read, reading, parts, config, beside + image),
+    Program(BEGIN, mapped.begin, (batch, _key()), begin, config, _bytes(state)),
   ]
 
 
-def _state(config: assemble.Config, mesh: Any) -> Any:
-  return parallel.abstract_replicas(assemble.abstract_state(config), mesh)
+def _state(config: Config, mesh: Any) -> Any:
+  return parallel.abstract_replicas(steps.abstract_state(config), mesh)
 
 
 def _key() -> Any:
@@ -122,7 +122,7 @@ def _key() -> Any:
 
 
 def _batch(
-  config: assemble.Config, mesh: Any, size: int, masked: bool = False
+  config: Config, mesh: Any, size: int, masked: bool = False
 ) -> dict[str, Any]:
   """A batch as `data.pipeline` makes it."""
   data = config.data

@@ -17,8 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import ml_collections
-
+from robustjax import config as configs
 from robustjax.errors import UserError
 from robustjax.preflight import answers, programs, topology
 from robustjax.preflight.answers import Compiled
@@ -48,7 +47,13 @@ def compile_quickly(program: Program, text: str, target: Target) -> Compiled:
     folder = Path(temporary)
     child = multiprocessing.get_context("spawn").Process(
       target=_compile,
-      args=(program.config.to_dict(), program.name, target.name, _digest(text), folder),
+      args=(
+        configs.plain(program.config),
+        program.name,
+        target.name,
+        _digest(text),
+        folder,
+      ),
       daemon=True,
     )
     child.start()
@@ -90,7 +95,7 @@ def _make(
 ) -> None:
   target = topology.tpu(slice_)
   mesh = parallel.mesh(target.devices)
-  program = programs.named(name, ml_collections.ConfigDict(config), mesh)
+  program = programs.named(name, configs.load(config), mesh)
   lowered = program.function.lower(*program.arguments)
   if _digest(lowered.as_text()) != digest:
     raise RuntimeError(f"the {name} is another program when it is made again")

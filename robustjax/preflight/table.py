@@ -14,10 +14,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import ml_collections
-
-from robustjax import assemble
 from robustjax import config as configs
+from robustjax.config import Config
 from robustjax.errors import UserError
 from robustjax.preflight import compiling, examine, hlo, programs, text
 from robustjax.preflight.answers import Compiled
@@ -86,7 +84,7 @@ def write(
       log.write_atomically(out, page(names, targets, rows, utilisation))
 
 
-def paper(name: str) -> ml_collections.ConfigDict:
+def paper(name: str) -> Config:
   """The configuration of a setting at the paper's scale, by the report's copy of it."""
   config = configs.base(name)
   flat = configs.flatten(config)
@@ -97,20 +95,18 @@ def paper(name: str) -> ml_collections.ConfigDict:
   return config
 
 
-def enough(
-  config: ml_collections.ConfigDict, devices: int
-) -> ml_collections.ConfigDict:
+def enough(config: Config, devices: int) -> Config:
   """The configuration with a group for each device, where the batch is the paper's."""
   of_paper = configs.base("table").train.batch_size
-  enlarged = ml_collections.ConfigDict(config.to_dict())
+  enlarged = configs.copy(config)
   if config.train.batch_size == of_paper:
     enlarged.train.batch_size = max(of_paper, config.model.group * devices)
   return enlarged
 
 
-def one_program(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+def one_program(config: Config) -> Config:
   """The configuration with the constants that do for all settings of its program."""
-  same = ml_collections.ConfigDict(config.to_dict())
+  same = configs.copy(config)
   for key, value in _CONSTANTS.items():
     if key != "loss.alp_weight" or config.loss.alp_weight:
       configs.change(same, key, value, "the table")
@@ -118,7 +114,7 @@ def one_program(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
 
 
 def _row(
-  config: ml_collections.ConfigDict,
+  config: Config,
   target: Target,
   utilisation: float,
   cache: Path | None,
@@ -144,7 +140,7 @@ def _row(
 
 
 def _checked(
-  config: ml_collections.ConfigDict,
+  config: Config,
   target: Target,
   cache: Path | None,
   known: dict[str, list[examine.Checked]],
@@ -173,7 +169,7 @@ def _assigned(
   return dataclasses.replace(made, memory=dataclasses.replace(made.memory, code=None))
 
 
-def _own(one: examine.Checked, config: assemble.Config) -> hlo.Work | None:
+def _own(one: examine.Checked, config: Config) -> hlo.Work | None:
   """The work of a program with the setting's own attack steps."""
   work = one.compiled.work
   if work is None or one.program.name != programs.TRAIN or not config.loss.adv:

@@ -7,9 +7,21 @@ import jax
 import numpy as np
 import numpy.typing as npt
 
+from robustjax.config import Config
+from robustjax.data import sources
 from robustjax.evaluation import trajectory
+from robustjax.inspect.choice import Choice
+from robustjax.run import network
+from robustjax.run import workdir as workdirs
+from robustjax.run.data import read_images
+from robustjax.runtime import log, parallel
+from robustjax.training.state import TrainState
 
 Arrays = dict[str, npt.NDArray[Any]]
+
+_KEY = (
+  1  # of the seed's randomness: the attack on examples; that on batches has another
+)
 
 
 def examples(
@@ -56,3 +68,53 @@ def examples(
     "predicted_adv": predict(variables, adv),
   }
   return {name: np.asarray(values) for name, values in found.items()}
+
+
+def attacked_images(
+  config: Config,
+  source: sources.Source,
+  state: TrainState,
+  choice: Choice,
+) -> Arrays:
+  """Random images of the evaluation, attacked as there, through the adv branch.
+
+  Args:
+    config: of the run.
+    source: of the test images.
+    state: on one device.
+    choice: its images, seed and steps.
+
+  Returns:
+    What examples.npz holds, see `anatomy.read_examples`.
+  """
+  values = config.eval
+  rng = np.random.default_rng(choice.seed)
+  count = min(choice.images, values.images)
+  batch = read_images(config, source, np.sort(rng.choice(values.images, count, False)))
+  steps = choice.steps or max(values.readings)
+  (plan,) = trajectory.trajectories((steps,), values.eps, values.step_size)
+  branch = "adv" if config.model.norm == "mbn" else "all"
+  (device,) = state.step.devices()
+  platform = parallel.platform(device)
+  log.complain(f"{count} images against PGD-{steps}; it compiles first.")
+  found = examples(
+    network.logits_fn(config, platform),
+    network.logits_fn(config, platform, attacked=True),
+    network.branches(config, state.variables)[branch],
+    batch,
+    jax.random.fold_in(jax.random.key(choice.seed), _KEY),
+    steps=steps,
+    step_size=plan.step_size,
+    eps=values.eps,
+    num_classes=config.data.classes,
+  )
+  about = {
+    "index": batch["index"],
+    "names": np.asarray(source.class_names),
+    "run": np.asarray(workdirs.default(config).name),
+    "step": np.asarray(state.step),
+    "branch": np.asarray(branch),
+    "eps": np.asarray(values.eps),
+    "steps": np.asarray(steps),
+  }
+  return found | about

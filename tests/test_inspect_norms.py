@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import lively, tiny
 
-from robustjax.evaluation import statistics
+from robustjax.inspect import norms as statistics
 from robustjax.models import norm as norms
 
 
@@ -74,7 +74,9 @@ def test_channels_are_a_sorted_sample_that_the_seed_decides():
 
 def test_batch_statistics_are_those_of_the_activations(images):
   net, variables = made(norms.batch())
-  found = jax.jit(lambda v, x: statistics.batch(net.apply, v, x))(variables, images)
+  found = jax.jit(lambda v, x: statistics.batch_statistics(net.apply, v, x))(
+    variables, images
+  )
   _, seen = net.apply(
     variables, images, statistics="batch", capture_intermediates=True,
     mutable=["batch_stats", "intermediates"],
@@ -97,9 +99,11 @@ def test_batch_statistics_are_those_of_the_activations(images):
 def test_running_statistics_play_no_part_and_stay(images):
   net, variables = made(norms.batch())
   before = jax.tree.map(np.array, variables)
-  one = statistics.batch(net.apply, variables, images)
+  one = statistics.batch_statistics(net.apply, variables, images)
   shifted = jax.tree.map(lambda x: x + 3.0, variables["batch_stats"])
-  other = statistics.batch(net.apply, {**variables, "batch_stats": shifted}, images)
+  other = statistics.batch_statistics(
+    net.apply, {**variables, "batch_stats": shifted}, images
+  )
   jax.tree.map(np.testing.assert_array_equal, one, other)
   jax.tree.map(np.testing.assert_array_equal, before, variables)
 

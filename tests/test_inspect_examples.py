@@ -6,7 +6,8 @@ import pytest
 from conftest import CLASSES
 from test_trajectory import linear
 
-from robustjax.evaluation import examples, trajectory
+from robustjax.evaluation import trajectory
+from robustjax.inspect import examples
 
 EPS, SIZE, STEPS, KEY = 16.0, 2.0, 12, jax.random.key(5)
 

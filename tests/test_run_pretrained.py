@@ -4,8 +4,10 @@ import jax
 import numpy as np
 import pytest
 
-from robustjax import assemble, config, pretrained, workdir
+from robustjax import config
 from robustjax.errors import UserError
+from robustjax.run import pretrained, steps, workdir
+from robustjax.run import schedule as schedules
 from robustjax.runtime import checkpoint, parallel
 
 
@@ -27,10 +29,10 @@ def finished(tmp_path_factory):
   folder = tmp_path_factory.mktemp("finished")
   c = tiny()
   workdir.claim(folder, c).close()
-  state = assemble.initial_state(c, jax.random.key(3))
+  state = steps.initial_state(c, jax.random.key(3))
   state = jax.tree.map(lambda x: x + 1, state)
   saved = checkpoint.Checkpoints(folder / "checkpoints", "accuracy_adv")
-  saved.save(assemble.schedule(c).steps, state)
+  saved.save(schedules.schedule(c).steps, state)
   saved.close()
   return folder, state
 
@@ -40,7 +42,7 @@ def test_it_starts_from_those_weights_and_nothing_else(finished):
   c = tiny(init__run=str(folder), train__parameters="norm")
   pretrained.check(c)
   mesh = parallel.mesh()
-  new = parallel.replicate(assemble.initial_state(c, jax.random.key(0)), mesh)
+  new = parallel.replicate(steps.initial_state(c, jax.random.key(0)), mesh)
   started = pretrained.weights(c, new, mesh)
   jax.tree.map(np.testing.assert_array_equal, started.variables, state.variables)
   assert int(started.step) == 0

@@ -5,8 +5,9 @@ import json
 
 import pytest
 
-from robustjax import config, workdir
+from robustjax import config
 from robustjax.errors import UserError
+from robustjax.run import workdir
 
 
 @pytest.fixture

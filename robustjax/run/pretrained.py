@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from robustjax import assemble, saved
-from robustjax import workdir as workdirs
+from robustjax.config import Config
 from robustjax.errors import UserError
+from robustjax.run import saved
+from robustjax.run import schedule as schedules
+from robustjax.run import workdir as workdirs
 from robustjax.training.state import TrainState
 
 # What the weights of a network depend on.
@@ -13,7 +15,7 @@ _SAME = ("model.", "data.channels", "data.classes")
 _FREE = ("model.dtype", "model.group", "model.remat", "model.scan")
 
 
-def check(config: assemble.Config) -> None:
+def check(config: Config) -> None:
   """Refuses a run to start from that is not there, not finished or of another model.
 
   Args:
@@ -29,7 +31,7 @@ def check(config: assemble.Config) -> None:
   if not (folder / workdirs.CONFIG).exists():
     raise UserError(f"{folder}, which this run starts from, holds no run: {name}")
   source = saved.read_config(folder)
-  steps = assemble.schedule(source).steps
+  steps = schedules.schedule(source).steps
   if not (folder / workdirs.CHECKPOINTS / str(steps)).exists():
     raise UserError(
       f"{folder}, which this run starts from, has no checkpoint of its last step,"
@@ -43,7 +45,7 @@ def check(config: assemble.Config) -> None:
       )
 
 
-def weights(config: assemble.Config, state: TrainState, mesh: Any) -> TrainState:
+def weights(config: Config, state: TrainState, mesh: Any) -> TrainState:
   """The state before the first step with the weights of the run it starts from.
 
   Args:
@@ -60,5 +62,5 @@ def weights(config: assemble.Config, state: TrainState, mesh: Any) -> TrainState
   folder = Path(config.init.run)
   source = saved.read_config(folder)
   source.model.scan = config.model.scan  # the form that its weights are wanted in
-  found = saved.restore(source, folder, mesh, assemble.schedule(source).steps)
+  found = saved.restore(source, folder, mesh, schedules.schedule(source).steps)
   return state.replace(params=found.params, batch_stats=found.batch_stats)

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from robustjax import commandline, config
+from robustjax import config
 from robustjax.errors import UserError
+from robustjax.run import commandline
 
 MINI = "--config=experiments/mbn_alp.py:mini"
 

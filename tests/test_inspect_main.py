@@ -9,18 +9,22 @@ import numpy as np
 import pytest
 from conftest import lively
 
-from robustjax import assemble, config, inspect, inspection, saved, workdir
+from robustjax import config
 from robustjax.errors import UserError
-from robustjax.evaluation import statistics
-from robustjax.models import norm as norms
+from robustjax.inspect import __main__ as inspect
+from robustjax.inspect import inspection, norms
+from robustjax.inspect.choice import Choice
+from robustjax.models.norm import branch_of
 from robustjax.report import anatomy
+from robustjax.run import saved, steps, workdir
+from robustjax.run.data import open_data
 from robustjax.runtime import checkpoint, parallel
 from robustjax.training import loop
 
 LAYERS = ["bn0", "stage1_block1/bn1", "stage1_block1/bn2"] + [
   f"stage2_block1/{name}" for name in ("bn1", "bn2", "shortcut_bn")
 ]
-FEW = inspection.Choice(channels=4, images=3, steps=2)
+FEW = Choice(channels=4, images=3, steps=2)
 
 
 def small(norm="mbn", **loss):
@@ -32,7 +36,7 @@ def small(norm="mbn", **loss):
 
 
 def state_of(c):
-  made = jax.jit(lambda key: assemble.initial_state(c, key))(jax.random.key(0))
+  made = jax.jit(lambda key: steps.initial_state(c, key))(jax.random.key(0))
   return made.replace(
     params=lively(made.params), batch_stats=lively(made.batch_stats), step=made.step + 3
   )
@@ -40,7 +44,7 @@ def state_of(c):
 
 @pytest.fixture(scope="module")
 def data():
-  return assemble.open_data(small())
+  return open_data(small())
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +97,7 @@ def test_the_command_writes_four_files_and_changes_none(run, capsys):
   state = saved.restore(saved.read_config(run), run, parallel.mesh(jax.devices()[:1]))
   assert found["step"] == int(state.step) == 5
   assert found["layer"] == "stage2_block1/bn2" and len(found["channels"]) == 4
-  running = statistics.at(state.batch_stats, found["layer"], found["channels"])
+  running = norms.at(state.batch_stats, found["layer"], found["channels"])
   assert found["running"] == running
   assert list(found["batches"]) == ["clean", "adv"]
   assert found["domains"] == {"clean": {"clean": 8}, "adv": {"adv": 8}}
@@ -120,7 +124,7 @@ def test_flags_choose_what_is_looked_at(run, tmp_path):
 @pytest.mark.slow
 def test_plain_bn_sees_what_its_strategy_mixes(data):
   """At the first layer the mean of a mixture is that of its parts' means."""
-  choice = inspection.Choice(layer="bn0", channels=4)
+  choice = Choice(layer="bn0", channels=4)
   state, found = state_of(small("bn")), {}
   for name, loss in {
     "both": {},
@@ -128,9 +132,7 @@ def test_plain_bn_sees_what_its_strategy_mixes(data):
     "clean": {"adv": False},
     "adv": {"clean_ratio": 0.0},
   }.items():
-    found[name] = inspection.norm_statistics(
-      small("bn", **loss), data.train, state, choice
-    )
+    found[name] = norms.norm_statistics(small("bn", **loss), data.train, state, choice)
   parts = {name: each["domains"] for name, each in found.items()}
   assert parts == {
     "both": {"all": {"clean": 8, "adv": 8}},
@@ -154,14 +156,14 @@ def test_plain_bn_sees_what_its_strategy_mixes(data):
 @pytest.mark.slow
 def test_each_branch_gets_its_own_domain(data):
   """What MBN shows of a branch is what plain BN with that branch alone would show."""
-  choice, state = inspection.Choice(channels=4), state_of(small())
-  found = inspection.norm_statistics(small(), data.train, state, choice)["batches"]
+  choice, state = Choice(channels=4), state_of(small())
+  found = norms.norm_statistics(small(), data.train, state, choice)["batches"]
   for domain, loss in {"clean": {"adv": False}, "adv": {"clean_ratio": 0.0}}.items():
     half = state.replace(
-      params=norms.branch_of(state.params, domain),
-      batch_stats=norms.branch_of(state.batch_stats, domain),
+      params=branch_of(state.params, domain),
+      batch_stats=branch_of(state.batch_stats, domain),
     )
-    plain = inspection.norm_statistics(small("bn", **loss), data.train, half, choice)
+    plain = norms.norm_statistics(small("bn", **loss), data.train, half, choice)
     for one, other in zip(found[domain], plain["batches"]["all"], strict=True):
       for moment in ("mean", "var"):
         np.testing.assert_allclose(one[moment], other[moment], rtol=1e-3)
@@ -185,7 +187,7 @@ def test_group_norm_has_no_statistics(data, tmp_path, capsys):
   written = inspection.inspect(c, tmp_path, data, state_of(c), FEW)
   assert [path.name for path in written] == ["examples.npz", "examples.png"]
   with pytest.raises(UserError, match="no norm layer 'bn0': group norm keeps no"):
-    inspection.inspect(c, tmp_path, data, state_of(c), inspection.Choice(layer="bn0"))
+    inspection.inspect(c, tmp_path, data, state_of(c), Choice(layer="bn0"))
   (tmp_path / workdir.CONFIG).write_text(json.dumps(config.plain(c)))
   assert inspect.main([str(tmp_path), "--layers"]) == 0
   assert "keeps no statistics" in capsys.readouterr().out
@@ -208,7 +210,7 @@ def test_steps_and_layers_that_do_not_exist_are_one_line(run, capsys):
 
 def test_of_many_layers_the_nearest_are_named(run, capsys, monkeypatch):
   many = {f"stage{i}_block1/bn1": 4 for i in range(40)}
-  monkeypatch.setattr(statistics, "layers", lambda stats: many)
+  monkeypatch.setattr(norms, "layers", lambda stats: many)
   line = mistake(capsys, run, "--layer=stage7_block/bn1")
   assert "stage7_block1/bn1" in line and "--layers" in line and len(line) < 200
 

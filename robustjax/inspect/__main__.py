@@ -15,10 +15,13 @@ from typing import Any, NoReturn
 import jax
 from absl import logging
 
-from robustjax import assemble, inspection, saved
-from robustjax import workdir as workdirs
+from robustjax.config import Config
 from robustjax.errors import UserError
-from robustjax.evaluation import statistics
+from robustjax.inspect import inspection, norms
+from robustjax.inspect.choice import Choice
+from robustjax.run import saved
+from robustjax.run import workdir as workdirs
+from robustjax.run.data import open_data
 from robustjax.runtime import log, parallel
 
 MISTAKE = 2  # the exit status of main.py
@@ -66,34 +69,34 @@ def _parser() -> argparse.ArgumentParser:
   add("--step", type=at_least(0), help="of the checkpoint; the latest by default")
   add(
     "--layer",
-    default=inspection.Choice.layer,
+    default=Choice.layer,
     help="by default the middle one of the second stage",
   )
   add("--layers", action="store_true", help="list the layers, and nothing else")
   add(
     "--channels",
     type=at_least(1),
-    default=inspection.Choice.channels,
+    default=Choice.channels,
     help="how many; %(default)s",
   )
   add(
     "--images",
     type=at_least(1),
-    default=inspection.Choice.images,
+    default=Choice.images,
     help="how many; %(default)s",
   )
   most = "steps against the images; by default the most that the evaluation reads"
   add(
     "--pgd",
     type=at_least(1),
-    default=inspection.Choice.steps,
+    default=Choice.steps,
     metavar="STEPS",
     help=most,
   )
   add(
     "--seed",
     type=at_least(0),
-    default=inspection.Choice.seed,
+    default=Choice.seed,
     help="%(default)s by default",
   )
   add("--out", type=Path, metavar="DIR", help="instead of RUN")
@@ -113,14 +116,12 @@ def run(args: argparse.Namespace) -> None:
   with _at_rest(args.run):
     mesh = parallel.mesh(jax.local_devices()[:1])
     state = saved.restore(config, args.run, mesh, args.step)
-  data = assemble.open_data(config)
+  data = open_data(config)
   out = _folder(args.out or args.run)
-  choice = inspection.Choice(
-    args.layer, args.channels, args.seed, args.images, args.pgd
-  )
+  choice = Choice(args.layer, args.channels, args.seed, args.images, args.pgd)
   written = inspection.inspect(config, out, data, state, choice)
   if config.model.norm == "gn":
-    log.say(f"There is no statistics.json: {inspection.NO_STATISTICS}.")
+    log.say(f"There is no statistics.json: {norms.NO_STATISTICS}.")
   log.say("\n".join(map(str, written)))
 
 
@@ -133,12 +134,12 @@ def _folder(path: Path) -> Path:
   return path
 
 
-def _list_layers(config: assemble.Config) -> None:
-  names = inspection.layers(config)
+def _list_layers(config: Config) -> None:
+  names = norms.layers_of(config)
   if not names:
-    log.say(f"There are no layers to look at: {inspection.NO_STATISTICS}.")
+    log.say(f"There are no layers to look at: {norms.NO_STATISTICS}.")
     return
-  default = statistics.default_layer(list(names))
+  default = norms.default_layer(list(names))
   for name, channels in names.items():
     log.say(f"{name}  {channels} channels" + ("  (default)" * (name == default)))
 

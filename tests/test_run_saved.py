@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from conftest import lively
 
-from robustjax import assemble, config, inspect, pretrained, saved, workdir
+from robustjax import config
 from robustjax.errors import UserError
-from robustjax.evaluation import statistics
+from robustjax.inspect import __main__ as inspect
+from robustjax.inspect import norms as statistics
 from robustjax.models import blocks
+from robustjax.run import network, pretrained, saved, steps, workdir
 from robustjax.runtime import checkpoint, parallel
 
 FORMS = [True, False]
@@ -39,7 +41,7 @@ def mesh():
 
 
 def state_of(c, seed=0):
-  made = jax.jit(lambda key: assemble.initial_state(c, key))(jax.random.key(seed))
+  made = jax.jit(lambda key: steps.initial_state(c, key))(jax.random.key(seed))
   return made.replace(
     params=lively(made.params, 1), batch_stats=lively(made.batch_stats, 2)
   )
@@ -64,7 +66,7 @@ def test_a_checkpoint_of_either_form_loads_in_the_other(tmp_path, scan):
   state = save(tmp_path, tiny(scan))
   for form in FORMS:
     found = saved.restore(tiny(form), tmp_path, mesh())
-    shapes = assemble.abstract_state(tiny(form))
+    shapes = steps.abstract_state(tiny(form))
     assert jax.tree.structure(found) == jax.tree.structure(shapes)
     assert jax.tree.map(jnp.shape, found) == jax.tree.map(jnp.shape, shapes)
     assert len(found.step.sharding.device_set) == 2
@@ -84,10 +86,10 @@ def test_what_was_saved_in_one_form_goes_on_in_the_other_as_in_its_own(tmp_path)
   for form in FORMS:
     c = tiny(form)
     state = saved.restore(c, tmp_path, mesh())
-    step = assemble.train_steps(c, mesh())["batch"]
+    step = steps.train_steps(c, mesh())["batch"]
     state, _ = step(state, parallel.shard(batch, mesh()), jax.random.key(2))
     ends.append([alone(x) for x in (state.params, state.batch_stats)])
-    ends[-1].append(jax.tree.leaves(assemble.branches(c, state.variables)["adv"]))
+    ends[-1].append(jax.tree.leaves(network.branches(c, state.variables)["adv"]))
   for one, other in zip(ends[0][:2], ends[1][:2], strict=True):
     for a, b in zip(one, other, strict=True):
       np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
@@ -108,7 +110,7 @@ def test_a_run_starts_from_one_of_the_other_form(tmp_path, scan):
   c = tiny(not scan, init__run=str(tmp_path), train__parameters="norm")
   pretrained.check(c)
   started = pretrained.weights(c, parallel.replicate(state_of(c, 1), mesh()), mesh())
-  shapes = assemble.abstract_state(c)
+  shapes = steps.abstract_state(c)
   assert jax.tree.map(jnp.shape, started) == jax.tree.map(jnp.shape, shapes)
   for a, b in zip(alone(started.params), alone(state.params), strict=True):
     np.testing.assert_array_equal(a, b)

@@ -5,19 +5,19 @@ from typing import Any
 
 import flax.serialization
 import jax
-import ml_collections
 
-from robustjax import assemble
 from robustjax import config as configs
-from robustjax import workdir as workdirs
+from robustjax.config import Config
 from robustjax.errors import UserError
 from robustjax.models import blocks
+from robustjax.run import steps
+from robustjax.run import workdir as workdirs
 from robustjax.runtime import checkpoint, log, parallel
 from robustjax.training import loop
 from robustjax.training.state import TrainState
 
 
-def read_config(run: Path) -> assemble.Config:
+def read_config(run: Path) -> Config:
   """The configuration that a run's config.json holds.
 
   Raises:
@@ -40,9 +40,7 @@ def read_config(run: Path) -> assemble.Config:
   return config
 
 
-def restore(
-  config: assemble.Config, run: Path, mesh: Any, at: int | None = None
-) -> TrainState:
+def restore(config: Config, run: Path, mesh: Any, at: int | None = None) -> TrainState:
   """The state of a checkpoint, replicated over some devices.
 
   Args:
@@ -65,7 +63,7 @@ def restore(
 
 def load(
   checkpoints: checkpoint.Checkpoints,
-  config: assemble.Config,
+  config: Config,
   mesh: Any,
   at: int | None = None,
 ) -> TrainState:
@@ -80,12 +78,12 @@ def load(
   Raises:
     UserError: there is none, it is damaged, or it is of another model.
   """
-  own = parallel.abstract_replicas(assemble.abstract_state(config), mesh)
+  own = parallel.abstract_replicas(steps.abstract_state(config), mesh)
   if checkpoints.fits(own, at):
     return checkpoints.restore(own, at)
-  other = ml_collections.ConfigDict(config.to_dict())
+  other = configs.copy(config)
   other.model.scan = not config.model.scan
-  shapes = parallel.abstract_replicas(assemble.abstract_state(other), mesh)
+  shapes = parallel.abstract_replicas(steps.abstract_state(other), mesh)
   if not checkpoints.fits(shapes, at):
     return checkpoints.restore(own, at)  # which says what is different
   change = blocks.stack if config.model.scan else blocks.unstack

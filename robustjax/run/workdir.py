@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-import ml_collections
-
 from robustjax import config as configs
+from robustjax.config import Config
 from robustjax.errors import UserError
 from robustjax.runtime import log
 
@@ -29,7 +28,7 @@ FREE = (
 )  # fmt: skip
 
 
-def default(config: ml_collections.ConfigDict) -> Path:
+def default(config: Config) -> Path:
   """runs/<setting>-<scale>."""
   return Path("runs") / f"{config.setting}-{config.scale}"
 
@@ -39,7 +38,7 @@ def has_checkpoint(workdir: Path) -> bool:
   return any(p.name.isdigit() for p in workdir.glob(f"{CHECKPOINTS}/*"))
 
 
-def check(workdir: Path, config: ml_collections.ConfigDict) -> None:
+def check(workdir: Path, config: Config) -> None:
   """Refuses a folder that holds a run of another configuration.
 
   Raises:
@@ -56,9 +55,7 @@ def check(workdir: Path, config: ml_collections.ConfigDict) -> None:
       )
 
 
-def differences(
-  one: ml_collections.ConfigDict, other: ml_collections.ConfigDict
-) -> Iterator[tuple[str, Any, Any]]:
+def differences(one: Config, other: Config) -> Iterator[tuple[str, Any, Any]]:
   """What differs between two configurations, one of them perhaps from its file.
 
   Yields:
@@ -69,7 +66,7 @@ def differences(
     yield name, before.get(name), now.get(name)
 
 
-def claim(workdir: Path, config: ml_collections.ConfigDict) -> TextIO:
+def claim(workdir: Path, config: Config) -> TextIO:
   """Makes the folder this run's: writes config.json and locks the folder.
 
   Args:
@@ -143,7 +140,7 @@ def finished_evaluation(workdir: Path, identity: Any) -> dict[str, Any] | None:
   """The evaluation in the folder, if there is one.
 
   Raises:
-    UserError: it is of another `assemble.evaluation_identity`, or damaged.
+    UserError: it is of another `stages.evaluation_identity`, or damaged.
   """
   path = workdir / EVALUATION
   if not path.exists():
@@ -153,7 +150,7 @@ def finished_evaluation(workdir: Path, identity: Any) -> dict[str, Any] | None:
   return evaluation
 
 
-def _record(config: ml_collections.ConfigDict) -> dict[str, Any]:
+def _record(config: Config) -> dict[str, Any]:
   """What config.json holds: the values, what was overridden, and every source."""
   return {
     **configs.plain(config),

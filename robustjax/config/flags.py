@@ -1,48 +1,28 @@
-"""The command line: flags to a checked configuration, mistakes to one clear line."""
+"""An experiment file and its overrides in sys.argv: to a configuration or one line."""
 
 import difflib
 import itertools
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import ml_collections
 from absl import flags
 from ml_collections import config_flags
 
 from robustjax import config as configs
-from robustjax import workdir as workdirs
+from robustjax.config import Config
 from robustjax.errors import UserError
 
-_WAIT = 120  # seconds for all processes to come
 
-
-class Arguments(NamedTuple):
-  """What the command line said.
-
-  Attributes:
-    config: checked and frozen.
-    workdir: where the run's files go.
-    coordinator: "host:port" of process 0, if there are several.
-    processes: how many there are.
-    process: which one this is.
-    wait: seconds within which all must come.
-  """
-
-  config: ml_collections.ConfigDict
-  workdir: Path
-  coordinator: str | None
-  processes: int | None
-  process: int | None
-  wait: int
-
-
-def parse() -> Arguments:
+def parse(values: flags.FlagValues | None = None) -> Config:
   """Reads the flags of `sys.argv`, which is where config_flags looks for overrides.
 
+  Args:
+    values: where a command has defined flags of its own; they are parsed with it.
+
   Returns:
-    The configuration, the workdir, and which of several processes this one is.
+    The configuration, checked and frozen.
 
   Raises:
     UserError: an unknown flag, name or variant, a missing file, a wrong type.
@@ -50,7 +30,7 @@ def parse() -> Arguments:
   argv = sys.argv
   _check_file(argv)
   _check_fixed(argv)
-  values = flags.FlagValues()
+  values = flags.FlagValues() if values is None else values
   config_flags.DEFINE_config_file(
     "config",
     help_string="An experiment file, and after a colon its variants:"
@@ -58,8 +38,6 @@ def parse() -> Arguments:
     lock_config=True,
     flag_values=values,
   )
-  flags.DEFINE_string("workdir", None, "Where the run's files go.", flag_values=values)
-  _define_hosts(values)
   try:
     rest = values(argv)[1:]
   except flags.Error as error:
@@ -78,21 +56,7 @@ def parse() -> Arguments:
   for name, value in config_flags.get_override_values(values["config"]).items():
     configs.change(config, name, value, configs.COMMAND_LINE)
   configs.check(config)
-  config = ml_collections.FrozenConfigDict(config)
-  workdir = Path(values.workdir or workdirs.default(config))
-  hosts = values.coordinator, values.processes, values.process, values.wait
-  return Arguments(config, workdir, *hosts)
-
-
-def _define_hosts(values: flags.FlagValues) -> None:
-  what = "HOST:PORT of process 0, where several processes meet."
-  flags.DEFINE_string("coordinator", None, what, flag_values=values)
-  for name, low, default, what in (
-    ("processes", 1, None, "How many processes make up the run."),
-    ("process", 0, None, "Which of them this one is, from 0."),
-    ("wait", 1, _WAIT, "Seconds until a process that waits for another gives up."),
-  ):
-    flags.DEFINE_integer(name, default, what, lower_bound=low, flag_values=values)
+  return configs.frozen(config)
 
 
 def at_mini_scale() -> str:
@@ -104,24 +68,12 @@ def at_mini_scale() -> str:
 
 
 def usage() -> str:
-  """What --help prints."""
+  """The experiments and the variants, for --help."""
   files = "\n".join(f"  {path}" for path in _experiments())
+  words = "\n".join(f"  {name}: {word.what}" for name, word in configs.COMMON.items())
   return (
-    "python -m robustjax.main --config=FILE[:VARIANTS] [--workdir=DIR]\n"
-    "                         [--config.section.name=value ...]\n"
-    "                         [--coordinator=HOST:PORT --processes=N --process=I]\n"
-    "                         [--wait=SECONDS]\n\n"
-    "Trains and evaluates, or goes on with what was begun in DIR, which is\n"
-    "runs/<setting>-<scale> by default. python -m robustjax.config FILE[:VARIANTS]\n"
-    "prints every value with its unit and source.\n"
-    "Several hosts: the same command on each, with --process=0 on HOST; on Cloud TPU,\n"
-    "Slurm, GKE and Open MPI without these flags. DIR is on a file system that all\n"
-    f"of them share. One that is missing is waited for, {_WAIT} s by default.\n"
-    "Exit status: 0 complete, 2 a mistake, 143 stopped by a signal, 1 a bug or a\n"
-    "process that did not come or was lost.\n\n"
-    f"FILE is an experiment:\n{files}\n\nVARIANTS, with commas between them:\n"
-    + "\n".join(f"  {name}: {word.what}" for name, word in configs.COMMON.items())
-    + "\n  and what the file itself says"
+    f"FILE is an experiment:\n{files}\n\nVARIANTS, with commas between them:\n{words}"
+    "\n  and what the file itself says"
   )
 
 

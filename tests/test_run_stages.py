@@ -3,7 +3,8 @@
 import jax
 import numpy as np
 
-from robustjax import config, stages
+from robustjax import config
+from robustjax.run import stages
 
 
 def test_each_purpose_has_a_key_of_its_own():

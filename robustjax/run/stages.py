@@ -1,16 +1,19 @@
-"""The two stages of a run, training and evaluation, each going on where it stopped."""
+"""The stages of a run, training and evaluation, each going on where it stopped."""
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import jax
 from clu import parameter_overview
 
-from robustjax import assemble, pretrained, saved
 from robustjax import config as configs
-from robustjax import workdir as workdirs
+from robustjax.config import Config
 from robustjax.evaluation import evaluate, trajectory
+from robustjax.run import network, pretrained, saved, steps
+from robustjax.run import schedule as schedules
+from robustjax.run import workdir as workdirs
+from robustjax.run.data import Data, evaluation_batches, train_batches
 from robustjax.runtime import checkpoint, distributed, log, parallel
 from robustjax.runtime.distributed import Hosts
 from robustjax.runtime.preemption import Stop
@@ -32,19 +35,26 @@ class Run:
     mesh: the devices.
     stop: asked in every loop.
     hosts: the processes of the run.
+    lock: from `workdir.claim`; None on processes that do not lead.
   """
 
-  config: assemble.Config
+  config: Config
   workdir: Path
-  data: assemble.Data
+  data: Data
   mesh: Any
   stop: Stop
   hosts: Hosts = dataclasses.field(default_factory=Hosts)
+  lock: TextIO | None = None
 
   @property
   def leads(self) -> bool:
     """Whether this process writes the files and talks to the person."""
     return self.hosts.leads
+
+  def close(self) -> None:
+    """Leaves the folder to others."""
+    if self.lock:
+      self.lock.close()
 
   def key(self, purpose: int) -> jax.Array:
     """The PRNG key of a purpose, from the configuration's seed."""
@@ -54,9 +64,9 @@ class Run:
 def train(run: Run) -> TrainState:
   """Trains to the schedule's end and returns the state there."""
   config, mesh = run.config, run.mesh
-  schedule = assemble.schedule(config)
+  schedule = schedules.schedule(config)
   checkpoints = checkpoint.Checkpoints(run.workdir / workdirs.CHECKPOINTS, loop.BEST)
-  initial = jax.jit(lambda key: assemble.initial_state(config, key))
+  initial = jax.jit(lambda key: steps.initial_state(config, key))
   last = max(checkpoints.steps(), default=None)
   run.hosts.agree({"the last saved step": last}, remedy=distributed.ONE_WORKDIR)
   if checkpoints.steps():
@@ -72,11 +82,11 @@ def train(run: Run) -> TrainState:
     if done < schedule.steps:
       state = loop.train(
         state,
-        assemble.train_steps(config, mesh),
-        assemble.train_batches(config, run.data.train, mesh, done),
+        steps.train_steps(config, mesh),
+        train_batches(config, run.data.train, mesh, done),
         run.key(_TRAIN),
         schedule,
-        validate=assemble.validation(config, run.data.test, mesh, run.key(_VALIDATION)),
+        validate=steps.validation(config, run.data.test, mesh, run.key(_VALIDATION)),
         checkpoints=checkpoints,
         metrics_log=metrics_log,
         stop=run.stop,
@@ -98,22 +108,22 @@ def _skipped(run: Run) -> int:
 def evaluation(run: Run, state: TrainState) -> dict[str, Any]:
   """Counts every test image through every branch at every reading."""
   config, values = run.config, run.config.eval
-  identity = assemble.evaluation_identity(config)
+  identity = evaluation_identity(config)
 
   def batches_from(done: int) -> Any:
     first = done * values.batch_size
-    return assemble.test_batches(
+    return evaluation_batches(
       config, run.data.test, run.mesh, first, values.images - first
     )
 
   # Where one host sees fewer counts than another, they would take other batches.
   progress = run.workdir / evaluate.PROGRESS
   counted = log.read_json(progress)["batches"] if progress.exists() else 0
-  said = {"the number of evaluated batches": counted}
-  run.hosts.agree(said, remedy=distributed.ONE_WORKDIR)
+  batches = {"the number of evaluated batches": counted}
+  run.hosts.agree(batches, remedy=distributed.ONE_WORKDIR)
   results = evaluate.evaluate(
-    assemble.evaluation_steps(config, run.mesh),
-    assemble.branches(config, state.variables),
+    steps.evaluation_steps(config, run.mesh),
+    network.branches(config, state.variables),
     batches_from,
     key=run.key(_EVALUATION),
     plan=trajectory.trajectories(values.readings, values.eps, values.step_size),
@@ -127,6 +137,32 @@ def evaluation(run: Run, state: TrainState) -> dict[str, Any]:
   )
   guesses = configs.guesses(config)
   return {"step": int(state.step), **results, "guesses": guesses, "identity": identity}
+
+
+def finish(run: Run, evaluation: dict[str, Any]) -> None:
+  """Writes evaluation.json: the run is complete, and may be ended at any time.
+
+  For the process that leads.
+
+  Args:
+    run: trained and evaluated.
+    evaluation: from `evaluation`.
+  """
+  log.write_json(run.workdir / workdirs.EVALUATION, evaluation)
+  (run.workdir / evaluate.PROGRESS).unlink(missing_ok=True)
+  run.stop.release()
+
+
+def evaluation_identity(config: Config) -> dict[str, Any]:
+  """What the counts of an evaluation depend on, beside the trained weights."""
+  values = configs.plain(config)["eval"]
+  return {
+    "step": schedules.schedule(config).steps,
+    "seed": config.seed,
+    "data": f"{config.data.name}:{config.data.version}",
+    "split": config.data.test_split,
+    **values,
+  }
 
 
 def _introduce(run: Run, state: TrainState, done: int, steps: int) -> None:

@@ -6,10 +6,13 @@ import pytest
 from data_files import image_folder
 
 from experiments import mbn_alp
-from robustjax import assemble, config
+from robustjax import config
 from robustjax.attacks import pgd
 from robustjax.errors import UserError
 from robustjax.models import norm as norms
+from robustjax.run import network, steps
+from robustjax.run import schedule as schedules
+from robustjax.run.data import open_data
 from robustjax.runtime import parallel
 from robustjax.training import step
 
@@ -31,19 +34,19 @@ def shapes(c, images):
 def test_the_papers_step_traces_at_224_pixels(statistics):
   c = mbn_alp.get_config()
   key = jax.eval_shape(lambda: jax.random.key(0))
-  state = jax.eval_shape(lambda k: assemble.initial_state(c, k), key)
+  state = jax.eval_shape(lambda k: steps.initial_state(c, k), key)
   # ResNet-152 with BN has 60,192,808 parameters; MBN adds a scale and a bias for
   # each of the 75,712 channels that it normalises.
   assert count(state.params) == 60192808 + 2 * 75712
   assert count(norms.branch_of(state.params, "adv")) == 60192808
-  train_step = assemble.train_step(c, "tpu", statistics, axis=None)
+  train_step = steps.train_step(c, "tpu", statistics, axis=None)
   new, metrics = jax.eval_shape(train_step, state, shapes(c, c.model.group), key)
   assert jax.tree.map(jnp.shape, new) == jax.tree.map(jnp.shape, state)
   assert {"loss", "loss_clean", "loss_adv", "alp", "accuracy_adv"} <= set(metrics)
 
 
 def test_the_papers_schedule():
-  schedule = assemble.schedule(mbn_alp.get_config("star"))
+  schedule = schedules.schedule(mbn_alp.get_config("star"))
   assert schedule.steps_per_epoch == 313  # round(1281167 / 4096)
   assert schedule.steps == 110 * 313
   assert schedule.statistics(100 * 313 - 1) == "batch"
@@ -52,19 +55,19 @@ def test_the_papers_schedule():
 
 def test_cpus_compute_the_attack_in_their_own_way():
   c = mbn_alp.get_config("mini")
-  assert assemble.network(c, "cpu", attacked=True).method == "shifted"
-  assert assemble.network(c, "cpu").method == "lax"
-  assert assemble.network(c, "tpu", attacked=True).method == "lax"
+  assert network.network(c, "cpu", attacked=True).method == "shifted"
+  assert network.network(c, "cpu").method == "lax"
+  assert network.network(c, "tpu", attacked=True).method == "lax"
 
 
 @pytest.mark.parametrize("norm, names", [("mbn", {"clean", "adv"}), ("bn", {"all"})])
 def test_branches_fit_the_network_of_the_evaluation(norm, names):
   c = config.base("test", "mini")
   c.model.norm = norm
-  state = jax.eval_shape(lambda k: assemble.initial_state(c, k), jax.random.key(0))
-  found = assemble.branches(c, state.variables)
+  state = jax.eval_shape(lambda k: steps.initial_state(c, k), jax.random.key(0))
+  found = network.branches(c, state.variables)
   assert set(found) == names
-  plain = assemble.network(c, "cpu", plain=True)
+  plain = network.network(c, "cpu", plain=True)
   for variables in found.values():
     logits = jax.eval_shape(plain.apply, variables, shapes(c, 4)["image"])
     assert logits.shape == (4, 10)
@@ -74,7 +77,7 @@ def test_imagenet_missing_tells_how_to_prepare_it(tmp_path):
   c = mbn_alp.get_config()
   c.data.data_dir = str(tmp_path)
   with pytest.raises(UserError) as caught:
-    assemble.open_data(c)
+    open_data(c)
   message = str(caught.value)
   assert "robustjax.data.prepare imagenet2012" in message
   assert "\n" not in message
@@ -90,7 +93,7 @@ def test_data_is_checked_against_the_configuration(name, value):
   found = c.data[name]
   c.data[name] = value
   with pytest.raises(UserError) as caught:
-    assemble.open_data(c)
+    open_data(c)
   text = str(caught.value)
   assert f"data.{name} is {found}, not {value}" in text and "\n" not in text
   assert text.endswith(f"add --config.data.{name}={found}")
@@ -99,7 +102,7 @@ def test_data_is_checked_against_the_configuration(name, value):
 def test_an_empty_digest_is_not_checked():
   c = mbn_alp.get_config("mini")
   c.data.class_digest = ""
-  assemble.open_data(c)
+  open_data(c)
 
 
 def folder_config(folder, variant=""):
@@ -112,7 +115,7 @@ def test_a_folder_is_taken_with_the_flags_that_its_mistake_names(tmp_path):
   folder = image_folder(tmp_path / "images", {"train": 3, "val": 2})
   c = folder_config(folder)
   with pytest.raises(UserError) as caught:
-    assemble.open_data(c)
+    open_data(c)
   what, _, flags = str(caught.value).partition(", add ")
   assert "class 0 is 'cat', not 'n01440764'" in what and "\n" not in what
   for flag in flags.split():
@@ -120,7 +123,7 @@ def test_a_folder_is_taken_with_the_flags_that_its_mistake_names(tmp_path):
     section, _, key = name.partition(".")
     c[section][key] = type(c[section][key])(value)
   config.check(c)
-  data = assemble.open_data(c)
+  data = open_data(c)
   assert (len(data.train), len(data.test), c.eval.images) == (6, 4, 4)
 
 
@@ -128,7 +131,7 @@ def test_splits_with_other_classes_are_refused(tmp_path):
   folder = image_folder(tmp_path / "images", {"train": 1, "val": 1})
   (folder / "val" / "dog").rename(folder / "val" / "cow")
   with pytest.raises(UserError, match="class 0 is 'cat', .* 'val' 'cat'|class 1"):
-    assemble.open_data(folder_config(folder))
+    open_data(folder_config(folder))
 
 
 @pytest.mark.parametrize(
@@ -137,11 +140,11 @@ def test_splits_with_other_classes_are_refused(tmp_path):
 def test_batches_that_the_devices_do_not_divide_are_refused(name, value):
   c = mbn_alp.get_config("mini")
   c.train.batch_size, c.eval.batch_size = 256, 200
-  assemble.check(c, 8)
+  steps.check(c, 8)
   section, key = name.split(".")
   c[section][key] = value
   with pytest.raises(UserError, match=f"config.{name} of {value} images"):
-    assemble.check(c, 8)
+    steps.check(c, 8)
 
 
 def test_validation_counts_the_last_images(monkeypatch):
@@ -152,17 +155,17 @@ def test_validation_counts_the_last_images(monkeypatch):
   c.model.width = 8
   mesh = parallel.mesh()
   seen = []
-  original = assemble.test_batches
+  original = steps.evaluation_batches
 
   def recorded(*args):
     for batch in original(*args):
       seen.extend(int(i) for i in batch["index"])
       yield batch
 
-  monkeypatch.setattr(assemble, "test_batches", recorded)
-  source = assemble.open_data(c).test
-  state = parallel.replicate(assemble.initial_state(c, jax.random.key(0)), mesh)
-  rates = assemble.validation(c, source, mesh, jax.random.key(0))(state)
+  monkeypatch.setattr(steps, "evaluation_batches", recorded)
+  source = open_data(c).test
+  state = parallel.replicate(steps.initial_state(c, jax.random.key(0)), mesh)
+  rates = steps.validation(c, source, mesh, jax.random.key(0))(state)
   assert [i for i in seen if i >= 0] == list(range(1976, 2000))
   assert set(rates) == {"accuracy_clean", "accuracy_adv", "target_rate"}
   assert all(0 <= rate <= 1 for rate in rates.values())
@@ -186,12 +189,12 @@ def tiny_folder(tmp_path, broken=()):
 def test_validation_leaves_broken_images_out_and_tells(tmp_path):
   c = tiny_folder(tmp_path, ["val/dog/dog_4.jpg", "val/dog/dog_9.jpg"])
   mesh = parallel.mesh()
-  source = assemble.open_data(c).test
-  state = parallel.replicate(assemble.initial_state(c, jax.random.key(0)), mesh)
+  source = open_data(c).test
+  state = parallel.replicate(steps.initial_state(c, jax.random.key(0)), mesh)
   with pytest.raises(UserError, match="dog_4.jpg"):
-    assemble.validation(c, source, mesh, jax.random.key(0))(state)
+    steps.validation(c, source, mesh, jax.random.key(0))(state)
   c.data.broken_images = "skip"
-  rates = assemble.validation(c, source, mesh, jax.random.key(0))(state)
+  rates = steps.validation(c, source, mesh, jax.random.key(0))(state)
   assert rates["skipped"] == 2
   assert rates["accuracy_clean"] * 10 == pytest.approx(
     round(rates["accuracy_clean"] * 10)
@@ -200,21 +203,21 @@ def test_validation_leaves_broken_images_out_and_tells(tmp_path):
     if path.name not in ("cat_0.jpg",):
       path.write_bytes(b"")
   with pytest.raises(UserError, match="all 12 images of the validation are broken"):
-    assemble.validation(c, source, mesh, jax.random.key(0))(state)
+    steps.validation(c, source, mesh, jax.random.key(0))(state)
 
 
 def test_a_depth_that_does_not_exist_is_refused():
   c = mbn_alp.get_config("mini")
   c.train.batch_size, c.model.stages, c.model.depth = 256, (), 151
   with pytest.raises(UserError, match="config.model: no ResNet-151"):
-    assemble.check(c, 8)
+    steps.check(c, 8)
 
 
 def test_images_of_another_size_are_refused():
   c = mbn_alp.get_config("mini")
   c.data.image_size = 32
   with pytest.raises(UserError, match="has images of .*28.*not of 32 x 32 x 1"):
-    assemble.open_data(c)
+    open_data(c)
 
 
 def test_the_papers_values_reach_the_pieces(monkeypatch):
@@ -222,11 +225,11 @@ def test_the_papers_values_reach_the_pieces(monkeypatch):
   made = {}
   c = mbn_alp.get_config()
   for module, name in (
-    (assemble.step, "make_attack_step"),
-    (assemble.step, "make_train_step"),
-    (assemble.optimizer, "step_schedule"),
-    (assemble.optimizer, "sgd"),
-    (assemble.trajectory, "make_steps"),
+    (steps.step, "make_attack_step"),
+    (steps.step, "make_train_step"),
+    (schedules.optimizer, "step_schedule"),
+    (schedules.optimizer, "sgd"),
+    (steps.trajectory, "make_steps"),
   ):
     original = getattr(module, name)
 
@@ -235,8 +238,8 @@ def test_the_papers_values_reach_the_pieces(monkeypatch):
       return original(*args, **kwargs)
 
     monkeypatch.setattr(module, name, spy)
-  assemble.train_step(c, "tpu", axis=None)
-  assemble.evaluation_steps(c, parallel.mesh())
+  steps.train_step(c, "tpu", axis=None)
+  steps.evaluation_steps(c, parallel.mesh())
   _, attack, classes = made["make_attack_step"][0]
   assert attack == pgd.PGD(16.0, 1.0, 30, clean_start=0.2) and classes == 1000
   strategy = made["make_train_step"][0][2]
@@ -251,13 +254,13 @@ def test_the_papers_values_reach_the_pieces(monkeypatch):
   assert made["sgd"][1] == {"momentum": 0.9, "nesterov": True, "weight_decay": 1e-4}
   evaluated = made["make_steps"][1]
   assert evaluated["eps"] == 16.0 and evaluated["num_classes"] == 1000
-  assert assemble.network(c, "tpu").dtype == jnp.bfloat16
+  assert network.network(c, "tpu").dtype == jnp.bfloat16
 
 
 def test_each_branch_gets_its_own_half():
   c = mbn_alp.get_config("mini")
   halves = {"clean": {"scale": 1}, "adv": {"scale": 2}}
-  found = assemble.branches(c, {"params": {"bn": halves}})
+  found = network.branches(c, {"params": {"bn": halves}})
   assert found["clean"]["params"]["bn"] == {"all": {"scale": 1}}
   assert found["adv"]["params"]["bn"] == {"all": {"scale": 2}}
 
@@ -266,4 +269,4 @@ def test_less_than_one_step_is_refused():
   c = mbn_alp.get_config("mini")
   c.train.batch_size, c.train.epochs = 256, 0.001
   with pytest.raises(UserError, match="train.epochs is 0.001, less than one step"):
-    assemble.check(c, 8)
+    steps.check(c, 8)

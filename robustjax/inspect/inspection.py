@@ -1,0 +1,75 @@
+"""Writes a look into a run: its norm layers' statistics, and images with their attacks.
+
+Figures 5 and 6 of the paper, and a panel of images, as files for a report.
+"""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from robustjax.config import Config
+from robustjax.errors import UserError
+from robustjax.inspect import examples, norms
+from robustjax.inspect.choice import Choice
+from robustjax.report import anatomy
+from robustjax.run.data import Data
+from robustjax.runtime import log
+from robustjax.training.state import TrainState
+
+
+def inspect(
+  config: Config,
+  folder: Path,
+  data: Data,
+  state: TrainState,
+  choice: Choice = Choice(),  # noqa: B008 - it is frozen
+) -> list[Path]:
+  """Writes statistics.json and examples.npz, and a picture of each.
+
+  It runs on one device of process 0, without collectives: on other processes it does
+  nothing. Files of an earlier inspection are replaced. GN keeps no statistics, and so
+  has no statistics.json.
+
+  Args:
+    config: of the run.
+    folder: where the files go; it exists.
+    data: of the run, from `open_data`.
+    state: of the run, replicated over any devices.
+    choice: what to look at.
+
+  Returns:
+    The files written.
+
+  Raises:
+    UserError: there is no such layer.
+  """
+  if jax.process_index():
+    return []
+  # A replicated array is whole on each device: this one needs no other process.
+  state = jax.tree.map(lambda x: x.addressable_data(0), state.replace(opt_state=()))
+  written = []
+  if config.model.norm != "gn":
+    found = norms.norm_statistics(config, data.train, state, choice)
+    written.append(folder / anatomy.STATISTICS)
+    log.write_json(written[-1], found)
+    written.append(written[-1].with_suffix(".png"))
+    drawn = anatomy.statistics_figure(anatomy.read_statistics(written[0]))
+    drawn.savefig(written[-1], dpi=150)
+  elif choice.layer:
+    raise UserError(f"there is no norm layer {choice.layer!r}: {norms.NO_STATISTICS}")
+  shown = examples.attacked_images(config, data.test, state, choice)
+  written.append(folder / anatomy.EXAMPLES)
+  _write_arrays(written[-1], shown)
+  written.append(written[-1].with_suffix(".png"))
+  panel = anatomy.panel_figure(anatomy.read_examples(written[-2]))
+  panel.savefig(written[-1], dpi=150)
+  return written
+
+
+def _write_arrays(path: Path, arrays: examples.Arrays) -> None:
+  """An .npz that is never seen half-written."""
+  part = path.with_name(path.name + ".part")
+  with part.open("wb") as file:
+    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+  part.replace(path)

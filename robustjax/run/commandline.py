@@ -1,0 +1,79 @@
+"""The command line of a run: flags to its configuration, its folder and its hosts."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from absl import flags
+
+from robustjax.config import Config
+from robustjax.config import flags as config_flags
+from robustjax.run import workdir as workdirs
+
+_WAIT = 120  # seconds for all processes to come
+
+
+class Arguments(NamedTuple):
+  """What the command line said.
+
+  Attributes:
+    config: checked and frozen.
+    workdir: where the run's files go.
+    coordinator: "host:port" of process 0, if there are several.
+    processes: how many there are.
+    process: which one this is.
+    wait: seconds within which all must come.
+  """
+
+  config: Config
+  workdir: Path
+  coordinator: str | None
+  processes: int | None
+  process: int | None
+  wait: int
+
+
+def parse() -> Arguments:
+  """Reads the flags of `sys.argv`.
+
+  Returns:
+    The configuration, the workdir, and which of several processes this one is.
+
+  Raises:
+    UserError: an unknown flag, name or variant, a missing file, a wrong type.
+  """
+  values = flags.FlagValues()
+  flags.DEFINE_string("workdir", None, "Where the run's files go.", flag_values=values)
+  _define_hosts(values)
+  config = config_flags.parse(values)
+  workdir = Path(values.workdir or workdirs.default(config))
+  hosts = values.coordinator, values.processes, values.process, values.wait
+  return Arguments(config, workdir, *hosts)
+
+
+def _define_hosts(values: flags.FlagValues) -> None:
+  what = "HOST:PORT of process 0, where several processes meet."
+  flags.DEFINE_string("coordinator", None, what, flag_values=values)
+  for name, low, default, what in (
+    ("processes", 1, None, "How many processes make up the run."),
+    ("process", 0, None, "Which of them this one is, from 0."),
+    ("wait", 1, _WAIT, "Seconds until a process that waits for another gives up."),
+  ):
+    flags.DEFINE_integer(name, default, what, lower_bound=low, flag_values=values)
+
+
+def usage() -> str:
+  """What --help prints."""
+  return (
+    "python -m robustjax.main --config=FILE[:VARIANTS] [--workdir=DIR]\n"
+    "                         [--config.section.name=value ...]\n"
+    "                         [--coordinator=HOST:PORT --processes=N --process=I]\n"
+    "                         [--wait=SECONDS]\n\n"
+    "Trains and evaluates, or goes on with what was begun in DIR, which is\n"
+    "runs/<setting>-<scale> by default. python -m robustjax.config FILE[:VARIANTS]\n"
+    "prints every value with its unit and source.\n"
+    "Several hosts: the same command on each, with --process=0 on HOST; on Cloud TPU,\n"
+    "Slurm, GKE and Open MPI without these flags. DIR is on a file system that all\n"
+    f"of them share. One that is missing is waited for, {_WAIT} s by default.\n"
+    "Exit status: 0 complete, 2 a mistake, 143 stopped by a signal, 1 a bug or a\n"
+    "process that did not come or was lost.\n\n" + config_flags.usage()
+  )

@@ -1,0 +1,130 @@
+"""The images of a run: opened, checked, and in batches on the devices."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+import numpy.typing as npt
+
+from robustjax import config as configs
+from robustjax.config import Config
+from robustjax.data import pipeline, sources, transforms
+from robustjax.errors import UserError
+from robustjax.run.schedule import schedule
+from robustjax.runtime import parallel
+
+Batch = dict[str, jax.Array]
+
+
+class Data(NamedTuple):
+  """The images of a run."""
+
+  train: sources.Source
+  test: sources.Source
+
+
+def open_data(config: Config) -> Data:
+  """Opens the data set and checks that it is what the configuration expects.
+
+  Raises:
+    UserError: it is missing or another one; one line with what to do.
+  """
+  data = config.data
+  train, test = (
+    sources.open_source(
+      data.name,
+      split=split,
+      data_dir=data.data_dir or None,
+      version=data.version,
+      channels=data.channels,
+    )
+    for split in ("train", data.test_split)
+  )
+  side = None if data.transform == "imagenet" else data.image_size
+  for found, wanted in zip(train.image_shape, (side, side, data.channels), strict=True):
+    if None not in (found, wanted) and found != wanted:
+      raise UserError(
+        f"data set {data.name!r} has images of {train.image_shape}, not of"
+        f" {data.image_size} x {data.image_size} x {data.channels}: mend"
+        " config.data.image_size and config.data.channels"
+      )
+  sources.check_same_classes(train, test)
+  _check_expected(config, train, test)
+  return Data(train, test)
+
+
+def _check_expected(
+  config: Config, train: sources.Source, test: sources.Source
+) -> None:
+  """Refuses data of other sizes or classes, with the flags that would take them."""
+  expected = configs.flatten(config)
+  found = {
+    "data.train_examples": len(train),
+    "data.test_examples": len(test),
+    "data.classes": train.num_classes,
+    "data.class_digest": sources.class_digest(train.class_names),
+  }
+  wrong = [name for name, value in found.items() if expected[name] not in (value, "")]
+  if not wrong:
+    return
+  what = [f"{name} is {found[name]}, not {expected[name]}" for name in wrong]
+  if "data.class_digest" in wrong:
+    where = sources.first_difference(train.class_names, config.data.class_digest)
+    what += [where] if where else []
+  flags = [f"--config.{name}={found[name]}" for name in wrong]
+  for name in ("eval.images", "train.validation_images"):
+    if expected[name] > len(test):
+      flags.append(f"--config.{name}={len(test)}")
+  raise UserError(
+    f"data set {config.data.name!r} is not the one of this configuration:"
+    f" {'; '.join(what)}. Prepare the complete one again, or, if it is the one to"
+    f" use, add {' '.join(flags)}"
+  )
+
+
+def train_batches(
+  config: Config, source: sources.Source, mesh: Any, first_step: int
+) -> Iterator[Batch]:
+  """The batches of training from a step on, on the devices."""
+  data = config.data
+  local = pipeline.train_batches(
+    source,
+    transforms.by_name(data.transform, train=True, size=data.image_size),
+    seed=config.seed,
+    batch_size=config.train.batch_size,
+    first_step=first_step,
+    last_step=schedule(config).steps,
+    process_index=jax.process_index(),
+    process_count=jax.process_count(),
+    workers=data.workers,
+    skip_broken=data.broken_images == "skip",
+  )
+  return (parallel.shard(batch, mesh) for batch in local)
+
+
+def evaluation_batches(
+  config: Config, source: sources.Source, mesh: Any, first: int, count: int
+) -> Iterator[Batch]:
+  """source[first:first + count] in padded and masked batches, on the devices."""
+  data = config.data
+  local = pipeline.evaluation_batches(
+    source,
+    transforms.by_name(data.transform, train=False, size=data.image_size),
+    first=first,
+    count=count,
+    batch_size=config.eval.batch_size,
+    process_index=jax.process_index(),
+    process_count=jax.process_count(),
+    workers=data.workers,
+    skip_broken=data.broken_images == "skip",
+  )
+  return (parallel.shard(batch, mesh) for batch in local)
+
+
+def read_images(
+  config: Config, source: sources.Source, indices: npt.NDArray[Any]
+) -> dict[str, npt.NDArray[Any]]:
+  """A batch of some images of a source, transformed as for the evaluation."""
+  data = config.data
+  transform = transforms.by_name(data.transform, train=False, size=data.image_size)
+  return pipeline.batch_of(source, transform, indices, data.broken_images == "skip")

@@ -1,0 +1,80 @@
+"""The network of a configuration, and the branches of its variables."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from robustjax.config import Config
+from robustjax.models import norm as norms
+from robustjax.models import resnet
+
+
+def network(
+  config: Config, platform: str, *, attacked: bool = False, plain: bool = False
+) -> resnet.ResNet:
+  """The network of a configuration.
+
+  Args:
+    config: checked.
+    platform: where it will run, from `parallel.platform`.
+    attacked: for use inside an attack's loop.
+    plain: with a single branch, for variables from `norm.branch_of`.
+  """
+  model = config.model
+  if model.norm == "gn":
+    norm = norms.group(model.gn_groups)
+  else:
+    mixture = model.norm == "mbn" and not plain
+    norm = norms.batch(("clean", "adv") if mixture else ("all",))
+  method: resnet.Method = "fenced" if platform == "tpu v6e" else "lax"
+  if platform == "cpu" and (attacked or model.scan):  # in a loop
+    method = "shifted"
+  return resnet.make(
+    tuple(model.stages) or model.depth,
+    norm=norm,
+    num_classes=config.data.classes,
+    block=model.block or None,
+    width=model.width,
+    stem=model.stem,
+    dtype=jnp.dtype(model.dtype),
+    method=method,
+    scan=model.scan,
+    # The gradient by pixel needs the signs of activations alone. To keep them takes no
+    # more memory than to keep the blocks' inputs, and no second forward pass in every
+    # step of the attack (benchmarks/README.md). Group norm's also needs what it
+    # normalised, in float32.
+    remat="none" if attacked and model.norm != "gn" else model.remat,
+  )
+
+
+def logits_fn(
+  config: Config, platform: str, *, attacked: bool = False
+) -> Callable[[Mapping[str, Any], jax.Array], jax.Array]:
+  """(variables of one branch, images [n, h, w, c] in 0..255) to logits [n, k].
+
+  Args:
+    config: checked.
+    platform: where it will run, from `parallel.platform`.
+    attacked: for use inside an attack's loop.
+  """
+  net = network(config, platform, attacked=attacked, plain=True)
+
+  def logits(variables: Mapping[str, Any], images: jax.Array) -> jax.Array:
+    return net.apply(variables, images)  # type: ignore[return-value] # none mutable
+
+  return logits
+
+
+def branches(config: Config, variables: Mapping[str, Any]) -> dict[str, Any]:
+  """Branch name -> variables of the network with that branch alone.
+
+  MBN has "clean" and "adv"; plain BN and GN have one branch, "all".
+  """
+  if config.model.norm != "mbn":
+    return {"all": dict(variables)}
+  return {
+    "clean": norms.branch_of(dict(variables), "clean"),
+    "adv": norms.branch_of(dict(variables), "adv"),
+  }

@@ -1,0 +1,95 @@
+"""How a run starts: what must hold, on every host, before anything compiles."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jaxlib
+
+from robustjax import config as configs
+from robustjax.config import Config
+from robustjax.config import flags as config_flags
+from robustjax.errors import UserError
+from robustjax.evaluation import evaluate
+from robustjax.run import pretrained, steps
+from robustjax.run import workdir as workdirs
+from robustjax.run.data import Data, open_data
+from robustjax.run.stages import Run, evaluation_identity
+from robustjax.runtime import distributed, parallel
+from robustjax.runtime.distributed import Hosts
+from robustjax.runtime.preemption import Stop
+
+# Where and how a host reads its images is its own affair.
+_OF_A_HOST = ("data.data_dir", "data.workers")
+
+
+def facts(config: Config, workdir: Path) -> dict[str, Any]:
+  """What must be the same on every host before anything is computed."""
+  values = {f"config.{k}": v for k, v in configs.flatten(config).items()}
+  for name in _OF_A_HOST:
+    del values[f"config.{name}"]
+  versions = {"jax": jax.__version__, "jaxlib": jaxlib.__version__}
+  code = {f"the digest of {file}": d for file, d in distributed.code().items()}
+  return {**values, **versions, **code, "--workdir": str(workdir)}
+
+
+def finished(config: Config, workdir: Path, hosts: Hosts) -> dict[str, Any] | None:
+  """The evaluation that the folder holds, if the run is complete.
+
+  Raises:
+    UserError: the folder holds another run, or another evaluation.
+  """
+  workdirs.check(workdir, config)
+  evaluation = workdirs.finished_evaluation(workdir, evaluation_identity(config))
+  complete = {f"whether {workdirs.EVALUATION} is in {workdir}": bool(evaluation)}
+  hosts.agree(complete, remedy=distributed.ONE_WORKDIR)
+  if evaluation and hosts.leads:
+    (workdir / evaluate.PROGRESS).unlink(missing_ok=True)
+  return evaluation
+
+
+def start(config: Config, workdir: Path, hosts: Hosts) -> Run:
+  """Checks everything, makes the folder this run's, and listens for signals.
+
+  Raises:
+    UserError: one line that names what is wrong and the remedy.
+  """
+  stop = Stop().listen()
+  mesh = parallel.mesh()
+  hosts.agree(_devices())  # or the batch may seem to be what is wrong
+  steps.check(config, mesh.size)
+  if not workdirs.has_checkpoint(workdir):  # later it does not need its source
+    pretrained.check(config)
+  data = _open(config)
+  lock = workdirs.claim(workdir, config) if hosts.leads else None
+  holder = hosts.agree(
+    _images(data), workdirs.holder(workdir), distributed.ONE_DATA_SET
+  )
+  workdirs.await_holder(workdir, holder)
+  return Run(config, workdir, data, mesh, stop, hosts, lock)
+
+
+def _open(config: Config) -> Data:
+  """The images; at the paper's scale, an error says what runs without them."""
+  try:
+    return open_data(config)
+  except UserError as error:
+    if config.scale != "paper":
+      raise
+    mini = f"what runs now, on the shipped images: {config_flags.at_mini_scale()}"
+    raise UserError(f"{error}; {mini}") from error
+
+
+def _devices() -> dict[str, Any]:
+  """What must be the same on every host of its devices."""
+  own = jax.local_devices()
+  return {"the number of devices": len(own), "the kind of device": own[0].device_kind}
+
+
+def _images(data: Data) -> dict[str, Any]:
+  """What must be the same on every host of its images."""
+  properties: dict[str, Any] = {}
+  for split, source in data._asdict().items():
+    properties[f"the number of {split} images"] = len(source)
+    properties[f"the classes of the {split} images"] = list(source.class_names)
+  return properties

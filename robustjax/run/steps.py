@@ -1,0 +1,165 @@
+"""The states of a configuration and its compiled steps, on the devices.
+
+main puts them together; tests and tools take the same pieces, so what they look at is
+what runs.
+"""
+
+import functools
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from robustjax.attacks import pgd
+from robustjax.config import Config
+from robustjax.data import sources
+from robustjax.errors import UserError
+from robustjax.evaluation import trajectory
+from robustjax.models import resnet
+from robustjax.run.data import evaluation_batches
+from robustjax.run.network import logits_fn, network
+from robustjax.run.schedule import make_optimizer, schedule
+from robustjax.runtime import parallel
+from robustjax.training import optimizer, state, step
+
+
+def initial_state(config: Config, key: jax.Array) -> state.TrainState:
+  """The state before the first step; works under `jax.eval_shape`."""
+  data = config.data
+  shape = (data.image_size, data.image_size, data.channels)
+  init = functools.partial(resnet.initial, network(config, "cpu"))
+  return state.create(init, make_optimizer(config), key, shape)
+
+
+def abstract_state(config: Config) -> state.TrainState:
+  """The shapes and dtypes of the state."""
+  return jax.eval_shape(lambda key: initial_state(config, key), jax.random.key(0))
+
+
+def attack_step(config: Config, platform: str) -> step.Step:
+  """The per-device step that makes adversarial images as training does."""
+  values = config.attack
+  attack = pgd.PGD(values.eps, values.step_size, values.steps, values.clean_start)
+  net = network(config, platform, attacked=True)
+  return step.make_attack_step(net.apply, attack, config.data.classes)
+
+
+def train_step(
+  config: Config,
+  platform: str,
+  statistics: str = "batch",
+  axis: str | None = parallel.AXIS,
+) -> step.Step:
+  """The per-device train step, normalising with "batch" or "running" statistics."""
+  strategy = step.Strategy(
+    adv=config.loss.adv,
+    clean_ratio=config.loss.clean_ratio,
+    alp_weight=config.loss.alp_weight,
+    label_smoothing=config.loss.label_smoothing,
+    group=config.model.group,
+    separate=config.model.norm == "mbn",
+    statistics=statistics,
+  )
+  return step.make_train_step(
+    network(config, platform).apply,
+    attack_step(config, platform),
+    strategy,
+    make_optimizer(config),
+    axis,
+    optimizer.norms if config.train.parameters == "norm" else None,
+  )
+
+
+def train_steps(config: Config, mesh: Any) -> dict[str, step.Step]:
+  """The mapped and compiled train steps that the schedule needs, by statistics."""
+  needed = (
+    ("batch", "running") if config.train.running_statistics_epochs else ("batch",)
+  )
+  platform = parallel.platform(mesh.devices.flat[0])
+  return {
+    statistics: parallel.pmap(
+      train_step(config, platform, statistics), mesh, donate_argnums=(0,)
+    )
+    for statistics in needed
+  }
+
+
+def eval_step(config: Config, mesh: Any) -> step.Step:
+  """The mapped and compiled validation step."""
+  platform = parallel.platform(mesh.devices.flat[0])
+  made = step.make_eval_step(
+    network(config, platform).apply, attack_step(config, platform), parallel.AXIS
+  )
+  return parallel.pmap(made, mesh)
+
+
+def evaluation_steps(config: Config, mesh: Any) -> trajectory.Steps:
+  """The mapped and compiled functions of the evaluation."""
+  platform = parallel.platform(mesh.devices.flat[0])
+  made = trajectory.make_steps(
+    logits_fn(config, platform),
+    logits_fn(config, platform, attacked=True),
+    eps=config.eval.eps,
+    num_classes=config.data.classes,
+    axis=parallel.AXIS,
+  )
+  whole, cut = None, 0
+  return trajectory.Steps(
+    begin=parallel.pmap(made.begin, mesh, (cut, whole), cut),
+    advance=parallel.pmap(
+      made.advance, mesh, (whole, cut, cut, cut, whole, whole), cut
+    ),
+    read=parallel.pmap(made.read, mesh, (whole, cut, cut, cut, cut), (cut, whole)),
+  )
+
+
+def check(config: Config, devices: int) -> None:
+  """Refuses networks that do not exist, too few epochs, batches that do not divide.
+
+  Raises:
+    UserError: one line with what does exist, or the nearest sizes.
+  """
+  try:
+    network(config, "cpu")
+  except ValueError as error:
+    raise UserError(f"config.model: {error}") from error
+  if schedule(config).steps < 1:
+    epochs = config.train.epochs
+    raise UserError(f"config.train.epochs is {epochs}, less than one step")
+  parallel.check_divides(
+    config.train.batch_size, devices, config.model.group, "config.train.batch_size"
+  )
+  parallel.check_divides(config.eval.batch_size, devices, name="config.eval.batch_size")
+
+
+def validation(
+  config: Config, source: sources.Source, mesh: Any, key: jax.Array
+) -> Callable[[state.TrainState], dict[str, float]]:
+  """State -> rates over the test split's last images, attacked as in training.
+
+  The final evaluation takes the split's first images, so that at mini scale, where it
+  does not need them all, no image serves both. Where broken images were skipped,
+  "skipped" says how many.
+  """
+  counted = eval_step(config, mesh)
+  images = config.train.validation_images
+
+  def validate(trained: state.TrainState) -> dict[str, float]:
+    totals: Counter[str] = Counter()
+    for batch in evaluation_batches(config, source, mesh, len(source) - images, images):
+      counts = jax.device_get(counted(trained, batch, key))
+      totals.update({name: int(count) for name, count in counts.items()})
+    if not totals["images"]:
+      raise UserError(
+        f"all {images} images of the validation are broken: prepare {source.name} again"
+      )
+    skipped = images - totals["images"]
+    return {
+      "accuracy_clean": totals["correct_clean"] / totals["images"],
+      "accuracy_adv": totals["correct_adv"] / totals["images"],
+      "target_rate": totals["target_hits"] / totals["images"],
+      **({"skipped": skipped} if skipped else {}),
+    }
+
+  return validate
