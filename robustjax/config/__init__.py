@@ -228,7 +228,7 @@ def load(values: Mapping[str, Any]) -> Config:
       config[name] = value
   for name, value in BEFORE.items():
     section, _, key = name.partition(".")
-    found = config.get(section)
-    if isinstance(found, ml_collections.ConfigDict) and key not in found:
-      found[key] = value
+    values_of = config.get(section)
+    if isinstance(values_of, ml_collections.ConfigDict) and key not in values_of:
+      values_of[key] = value
   return cast(Config, config)

@@ -117,11 +117,11 @@ def _check_setting(argv: Sequence[str], setting: str) -> None:
 
   A copied file would otherwise pass for the setting that it was copied from.
   """
-  given = dict(_flags(argv))
-  stem = Path(given["config"].partition(":")[0]).stem
-  if "config.setting" not in given and not f"{setting}_".startswith(f"{stem}_"):
+  options = dict(_flags(argv))
+  stem = Path(options["config"].partition(":")[0]).stem
+  if "config.setting" not in options and not f"{setting}_".startswith(f"{stem}_"):
     raise UserError(
-      f"{given['config']} calls its setting {setting!r}: say config.base({stem!r},"
+      f"{options['config']} calls its setting {setting!r}: say config.base({stem!r},"
       " variant), since that names its runs"
     )
 

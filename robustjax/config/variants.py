@@ -97,16 +97,16 @@ def chosen(
     raise UserError(f"this experiment needs one of the variants {names} after a colon")
   if len(rows := [word for word in choices if word in words]) > 1:
     raise UserError(f"variants {rows[0]!r} and {rows[1]!r} are two runs: choose one")
-  found = {name: have[name] for name in have if name in words}
+  picked = {name: have[name] for name in have if name in words}
   setters: dict[str, str] = {}
-  for word, chosen_variant in found.items():
+  for word, chosen_variant in picked.items():
     for name in chosen_variant.paper:
       if name in setters:
         raise UserError(
           f"variants {setters[name]!r} and {word!r} both set config.{name}: choose one"
         )
       setters[name] = word
-  return MINI_WORD in words, found
+  return MINI_WORD in words, picked
 
 
 def _listed(have: Mapping[str, Variant]) -> str:

@@ -54,12 +54,14 @@ def examples(
     "clean" uint8 and "adv" float32, [n, h, w, c], pixels in 0..255; "label", "target",
     "predicted_clean", "predicted_adv" [n] int32.
   """
-  made = trajectory.make_steps(logits, attack_logits, eps=eps, num_classes=num_classes)
-  targets, adv = jax.jit(made.begin)(batch, key)
-  adv = jax.jit(made.advance)(variables, batch, adv, targets, step_size, steps)
+  attack = trajectory.make_steps(
+    logits, attack_logits, eps=eps, num_classes=num_classes
+  )
+  targets, adv = jax.jit(attack.begin)(batch, key)
+  adv = jax.jit(attack.advance)(variables, batch, adv, targets, step_size, steps)
 
   predict = jax.jit(lambda variables, images: logits(variables, images).argmax(-1))
-  found = {
+  arrays = {
     "clean": batch["image"],
     "adv": adv,
     "label": batch["label"],
@@ -67,7 +69,7 @@ def examples(
     "predicted_clean": predict(variables, batch["image"].astype(np.float32)),
     "predicted_adv": predict(variables, adv),
   }
-  return {name: np.asarray(values) for name, values in found.items()}
+  return {name: np.asarray(values) for name, values in arrays.items()}
 
 
 def attacked_images(
@@ -97,7 +99,7 @@ def attacked_images(
   (device,) = state.step.devices()
   platform = parallel.platform(device)
   log.complain(f"{count} images against PGD-{steps}; it compiles first.")
-  found = examples(
+  arrays = examples(
     network.logits_fn(config, platform),
     network.logits_fn(config, platform, attacked=True),
     network.branches(config, state.variables)[branch],
@@ -117,4 +119,4 @@ def attacked_images(
     "eps": np.asarray(values.eps),
     "steps": np.asarray(steps),
   }
-  return found | about
+  return arrays | about

@@ -46,8 +46,8 @@ def layers(batch_stats: Tree) -> dict[str, int]:
     Layer name -> its number of channels; empty under GN.
   """
   alone = jax.eval_shape(blocks.unstack, batch_stats)
-  found = {name: _channels(layer) for name, layer in _walk(alone, "")}
-  return {name: found[name] for name in sorted(found, key=_natural)}
+  channels = {name: _channels(layer) for name, layer in _walk(alone, "")}
+  return {name: channels[name] for name in sorted(channels, key=_natural)}
 
 
 def default_layer(names: Sequence[str]) -> str:
@@ -64,12 +64,14 @@ def default_layer(names: Sequence[str]) -> str:
   Returns:
     One of the names.
   """
-  found = (re.fullmatch(r"stage(\d+)_block(\d+)/bn(\d+)", name) for name in names)
-  places = [tuple(map(int, match.groups())) for match in found if match]
-  stage = min(2, max(stage for stage, _, _ in places))
-  blocks = max(block for at, block, _ in places if at == stage)
+  matches = (re.fullmatch(r"stage(\d+)_block(\d+)/bn(\d+)", name) for name in names)
+  blocks_and_norms = [tuple(map(int, match.groups())) for match in matches if match]
+  stage = min(2, max(stage for stage, _, _ in blocks_and_norms))
+  blocks = max(block for at, block, _ in blocks_and_norms if at == stage)
   middle = (blocks + 1) // 2
-  last = max(norm for at, block, norm in places if (at, block) == (stage, middle))
+  last = max(
+    norm for at, block, norm in blocks_and_norms if (at, block) == (stage, middle)
+  )
   return f"stage{stage}_block{middle}/bn{last}"
 
 
@@ -182,7 +184,7 @@ def norm_statistics(
     "channels": picked,
     "running": {branch: running[branch] for branch in batches},
     "batches": {
-      branch: [at(found, layer, picked)["all"] for found in both]
+      branch: [at(tree, layer, picked)["all"] for tree in both]
       for branch, both in batches.items()
     },
   }
@@ -205,7 +207,7 @@ def _of_two_batches(
   of_batch = jax.jit(lambda variables, x: batch_statistics(net.apply, variables, x))
   key = jax.random.fold_in(jax.random.key(seed), _KEY)
   variables = network.branches(config, state.variables)
-  found: dict[str, list[Any]] = {branch: [] for branch in variables}
+  batches: dict[str, list[Any]] = {branch: [] for branch in variables}
   for row in indices:
     batch = read_images(config, source, row)
     domains = {"clean": jnp.asarray(batch["image"], jnp.float32)}
@@ -213,8 +215,8 @@ def _of_two_batches(
       domains["adv"] = attack(state, batch, key)[0]
     for branch, parts in _parts(config).items():
       x = jnp.concatenate([domains[domain][:n] for domain, n in parts.items()])
-      found[branch].append(of_batch(variables[branch], x))
-  return found
+      batches[branch].append(of_batch(variables[branch], x))
+  return batches
 
 
 def layers_of(config: Config) -> dict[str, int]:
@@ -251,13 +253,13 @@ def _check_layer(layer: str, names: dict[str, int]) -> None:
 
 def _walk(tree: Tree, path: str) -> list[tuple[str, Tree]]:
   """Every layer's path and its branches, {branch: {"mean", "var"}}."""
-  found = []
+  layers = []
   for name, child in tree.items():
     if all(isinstance(x, Mapping) and set(x) == _MOMENTS for x in child.values()):
-      found.append((path + name, child))
+      layers.append((path + name, child))
     else:
-      found += _walk(child, f"{path}{name}/")
-  return found
+      layers += _walk(child, f"{path}{name}/")
+  return layers
 
 
 def _channels(layer: Tree) -> int:

@@ -41,8 +41,9 @@ def open_data(config: Config) -> Data:
     for split in ("train", data.test_split)
   )
   side = None if data.transform == "imagenet" else data.image_size
-  for found, wanted in zip(train.image_shape, (side, side, data.channels), strict=True):
-    if None not in (found, wanted) and found != wanted:
+  shape = side, side, data.channels
+  for size, expected in zip(train.image_shape, shape, strict=True):
+    if None not in (size, expected) and size != expected:
       raise UserError(
         f"data set {data.name!r} has images of {train.image_shape}, not of"
         f" {data.image_size} x {data.image_size} x {data.channels}: mend"
@@ -58,20 +59,20 @@ def _check_expected(
 ) -> None:
   """Refuses data of other sizes or classes, with the flags that would take them."""
   expected = configs.flatten(config)
-  found = {
+  actual = {
     "data.train_examples": len(train),
     "data.test_examples": len(test),
     "data.classes": train.num_classes,
     "data.class_digest": sources.class_digest(train.class_names),
   }
-  wrong = [name for name, value in found.items() if expected[name] not in (value, "")]
+  wrong = [name for name, value in actual.items() if expected[name] not in (value, "")]
   if not wrong:
     return
-  what = [f"{name} is {found[name]}, not {expected[name]}" for name in wrong]
+  what = [f"{name} is {actual[name]}, not {expected[name]}" for name in wrong]
   if "data.class_digest" in wrong:
     where = sources.first_difference(train.class_names, config.data.class_digest)
     what += [where] if where else []
-  flags = [f"--config.{name}={found[name]}" for name in wrong]
+  flags = [f"--config.{name}={actual[name]}" for name in wrong]
   for name in ("eval.images", "train.validation_images"):
     if expected[name] > len(test):
       flags.append(f"--config.{name}={len(test)}")

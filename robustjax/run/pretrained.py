@@ -37,11 +37,11 @@ def check(config: Config) -> None:
       f"{folder}, which this run starts from, has no checkpoint of its last step,"
       f" {steps}: finish that run, or {name}"
     )
-  for value, before, now in workdirs.differences(source, config):
+  for value, before, after in workdirs.differences(source, config):
     if value.startswith(_SAME) and value not in _FREE:
       raise UserError(
         f"{folder}, which this run starts from, has config.{value}={before!r}, and"
-        f" this run {now!r}: make them the same, or {name}"
+        f" this run {after!r}: make them the same, or {name}"
       )
 
 
@@ -62,5 +62,5 @@ def weights(config: Config, state: TrainState, mesh: Any) -> TrainState:
   folder = Path(config.init.run)
   source = saved.read_config(folder)
   source.model.scan = config.model.scan  # the form that its weights are wanted in
-  found = saved.restore(source, folder, mesh, schedules.schedule(source).steps)
-  return state.replace(params=found.params, batch_stats=found.batch_stats)
+  trained = saved.restore(source, folder, mesh, schedules.schedule(source).steps)
+  return state.replace(params=trained.params, batch_stats=trained.batch_stats)

@@ -43,11 +43,11 @@ def make_optimizer(config: Config) -> optax.GradientTransformation:
   }
   if values.name == "rmsprop":
     decay, eps = values.rmsprop_decay, values.rmsprop_eps
-    made = optimizer.rmsprop(learning_rate, decay=decay, eps=eps, **common)
+    update = optimizer.rmsprop(learning_rate, decay=decay, eps=eps, **common)
   else:
-    made = optimizer.sgd(learning_rate, **common)
+    update = optimizer.sgd(learning_rate, **common)
   norm_alone = config.train.parameters == "norm"
-  return optimizer.norms_alone(made) if norm_alone else made
+  return optimizer.norms_alone(update) if norm_alone else update
 
 
 def _decay_epochs(config: Config) -> tuple[float, ...]:

@@ -88,29 +88,31 @@ def train_steps(config: Config, mesh: Any) -> dict[str, step.Step]:
 def eval_step(config: Config, mesh: Any) -> step.Step:
   """The mapped and compiled validation step."""
   platform = parallel.platform(mesh.devices.flat[0])
-  made = step.make_eval_step(
+  per_device = step.make_eval_step(
     network(config, platform).apply, attack_step(config, platform), parallel.AXIS
   )
-  return parallel.pmap(made, mesh)
+  return parallel.pmap(per_device, mesh)
 
 
 def evaluation_steps(config: Config, mesh: Any) -> trajectory.Steps:
   """The mapped and compiled functions of the evaluation."""
   platform = parallel.platform(mesh.devices.flat[0])
-  made = trajectory.make_steps(
+  per_device = trajectory.make_steps(
     logits_fn(config, platform),
     logits_fn(config, platform, attacked=True),
     eps=config.eval.eps,
     num_classes=config.data.classes,
     axis=parallel.AXIS,
   )
-  whole, cut = None, 0
+  same, split = None, 0
   return trajectory.Steps(
-    begin=parallel.pmap(made.begin, mesh, (cut, whole), cut),
+    begin=parallel.pmap(per_device.begin, mesh, (split, same), split),
     advance=parallel.pmap(
-      made.advance, mesh, (whole, cut, cut, cut, whole, whole), cut
+      per_device.advance, mesh, (same, split, split, split, same, same), split
     ),
-    read=parallel.pmap(made.read, mesh, (whole, cut, cut, cut, cut), (cut, whole)),
+    read=parallel.pmap(
+      per_device.read, mesh, (same, split, split, split, split), (split, same)
+    ),
   )
 
 

@@ -47,10 +47,10 @@ def check(workdir: Path, config: Config) -> None:
   path = workdir / CONFIG
   if not (has_checkpoint(workdir) and path.exists()):  # there is nothing to lose
     return
-  for name, before, now in differences(configs.load(log.read_json(path)), config):
+  for name, before, after in differences(configs.load(log.read_json(path)), config):
     if not name.startswith(FREE):
       raise UserError(
-        f"{workdir} holds a run with config.{name}={before!r}, not {now!r}: give this"
+        f"{workdir} holds a run with config.{name}={before!r}, not {after!r}: give this"
         " one a --workdir of its own"
       )
 
@@ -61,9 +61,9 @@ def differences(one: Config, other: Config) -> Iterator[tuple[str, Any, Any]]:
   Yields:
     The dotted name, and both values as the file has them: tuples are lists there.
   """
-  before, now = (json.loads(json.dumps(configs.flatten(c))) for c in (one, other))
-  for name in log.differences(before, now):
-    yield name, before.get(name), now.get(name)
+  before, after = (json.loads(json.dumps(configs.flatten(c))) for c in (one, other))
+  for name in log.differences(before, after):
+    yield name, before.get(name), after.get(name)
 
 
 def claim(workdir: Path, config: Config) -> TextIO:
