@@ -1,0 +1,1 @@
+"""Attacks, which know a logits function and nothing else."""

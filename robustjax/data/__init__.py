@@ -1,0 +1,1 @@
+"""Images: from files on disk to batches, by position alone."""

@@ -1,0 +1,1 @@
+"""Readings of attack trajectories, with exact counts."""

@@ -1,0 +1,1 @@
+"""A look into a run: norm statistics, and images with their attacks."""

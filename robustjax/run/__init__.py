@@ -1,0 +1,1 @@
+"""A run: its folder, its pieces, its stages and what it saved."""

@@ -1,0 +1,1 @@
+"""One machine: its devices, checkpoints, log and signals."""

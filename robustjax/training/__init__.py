@@ -1,0 +1,1 @@
+"""The pure train step, and the loop that drives it."""
