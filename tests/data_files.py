@@ -6,6 +6,8 @@ import io
 import numpy as np
 from PIL import Image
 
+from experiments import mbn_alp
+
 
 def write_idx(path, array):
   header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
@@ -63,3 +65,10 @@ def image_folder(folder, counts, classes=("cat", "dog"), size=None, channels=3):
         content = encoded(picture([c, i], shape, channels))
         (folder / split / name / f"{name}_{i}.jpg").write_bytes(content)
   return folder
+
+
+def folder_config(folder, variant=""):
+  """The configuration of MBN with ALP on an image folder."""
+  c = mbn_alp.get_config(variant)
+  c.data.name, c.data.version, c.data.test_split = str(folder), "", "val"
+  return c

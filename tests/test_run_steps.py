@@ -3,10 +3,9 @@
 import jax
 import jax.numpy as jnp
 import pytest
-from data_files import image_folder
+from data_files import folder_config, image_folder
 
 from experiments import mbn_alp
-from robustjax import config
 from robustjax.attacks import pgd
 from robustjax.errors import UserError
 from robustjax.models import norm as norms
@@ -43,95 +42,6 @@ def test_the_papers_step_traces_at_224_pixels(statistics):
   new, metrics = jax.eval_shape(train_step, state, shapes(c, c.model.group), key)
   assert jax.tree.map(jnp.shape, new) == jax.tree.map(jnp.shape, state)
   assert {"loss", "loss_clean", "loss_adv", "alp", "accuracy_adv"} <= set(metrics)
-
-
-def test_the_papers_schedule():
-  schedule = schedules.schedule(mbn_alp.get_config("star"))
-  assert schedule.steps_per_epoch == 313  # round(1281167 / 4096)
-  assert schedule.steps == 110 * 313
-  assert schedule.statistics(100 * 313 - 1) == "batch"
-  assert schedule.statistics(100 * 313) == "running"
-
-
-def test_cpus_compute_the_attack_in_their_own_way():
-  c = mbn_alp.get_config("mini")
-  assert network.network(c, "cpu", attacked=True).method == "shifted"
-  assert network.network(c, "cpu").method == "lax"
-  assert network.network(c, "tpu", attacked=True).method == "lax"
-
-
-@pytest.mark.parametrize("norm, names", [("mbn", {"clean", "adv"}), ("bn", {"all"})])
-def test_branches_fit_the_network_of_the_evaluation(norm, names):
-  c = config.base("test", "mini")
-  c.model.norm = norm
-  state = jax.eval_shape(lambda k: steps.initial_state(c, k), jax.random.key(0))
-  found = network.branches(c, state.variables)
-  assert set(found) == names
-  plain = network.network(c, "cpu", plain=True)
-  for variables in found.values():
-    logits = jax.eval_shape(plain.apply, variables, shapes(c, 4)["image"])
-    assert logits.shape == (4, 10)
-
-
-def test_imagenet_missing_tells_how_to_prepare_it(tmp_path):
-  c = mbn_alp.get_config()
-  c.data.data_dir = str(tmp_path)
-  with pytest.raises(UserError) as caught:
-    open_data(c)
-  message = str(caught.value)
-  assert "robustjax.data.prepare imagenet2012" in message
-  assert "\n" not in message
-
-
-@pytest.mark.parametrize(
-  "name, value",
-  [("train_examples", 60000), ("test_examples", 3000), ("classes", 9),
-   ("class_digest", "0" * 16)],
-)  # fmt: skip
-def test_data_is_checked_against_the_configuration(name, value):
-  c = mbn_alp.get_config("mini")
-  found = c.data[name]
-  c.data[name] = value
-  with pytest.raises(UserError) as caught:
-    open_data(c)
-  text = str(caught.value)
-  assert f"data.{name} is {found}, not {value}" in text and "\n" not in text
-  assert text.endswith(f"add --config.data.{name}={found}")
-
-
-def test_an_empty_digest_is_not_checked():
-  c = mbn_alp.get_config("mini")
-  c.data.class_digest = ""
-  open_data(c)
-
-
-def folder_config(folder, variant=""):
-  c = mbn_alp.get_config(variant)
-  c.data.name, c.data.version, c.data.test_split = str(folder), "", "val"
-  return c
-
-
-def test_a_folder_is_taken_with_the_flags_that_its_mistake_names(tmp_path):
-  folder = image_folder(tmp_path / "images", {"train": 3, "val": 2})
-  c = folder_config(folder)
-  with pytest.raises(UserError) as caught:
-    open_data(c)
-  what, _, flags = str(caught.value).partition(", add ")
-  assert "class 0 is 'cat', not 'n01440764'" in what and "\n" not in what
-  for flag in flags.split():
-    name, _, value = flag.removeprefix("--config.").partition("=")
-    section, _, key = name.partition(".")
-    c[section][key] = type(c[section][key])(value)
-  config.check(c)
-  data = open_data(c)
-  assert (len(data.train), len(data.test), c.eval.images) == (6, 4, 4)
-
-
-def test_splits_with_other_classes_are_refused(tmp_path):
-  folder = image_folder(tmp_path / "images", {"train": 1, "val": 1})
-  (folder / "val" / "dog").rename(folder / "val" / "cow")
-  with pytest.raises(UserError, match="class 0 is 'cat', .* 'val' 'cat'|class 1"):
-    open_data(folder_config(folder))
 
 
 @pytest.mark.parametrize(
@@ -213,13 +123,6 @@ def test_a_depth_that_does_not_exist_is_refused():
     steps.check(c, 8)
 
 
-def test_images_of_another_size_are_refused():
-  c = mbn_alp.get_config("mini")
-  c.data.image_size = 32
-  with pytest.raises(UserError, match="has images of .*28.*not of 32 x 32 x 1"):
-    open_data(c)
-
-
 def test_the_papers_values_reach_the_pieces(monkeypatch):
   """From the configuration to what the pieces are made with."""
   made = {}
@@ -255,14 +158,6 @@ def test_the_papers_values_reach_the_pieces(monkeypatch):
   evaluated = made["make_steps"][1]
   assert evaluated["eps"] == 16.0 and evaluated["num_classes"] == 1000
   assert network.network(c, "tpu").dtype == jnp.bfloat16
-
-
-def test_each_branch_gets_its_own_half():
-  c = mbn_alp.get_config("mini")
-  halves = {"clean": {"scale": 1}, "adv": {"scale": 2}}
-  found = network.branches(c, {"params": {"bn": halves}})
-  assert found["clean"]["params"]["bn"] == {"all": {"scale": 1}}
-  assert found["adv"]["params"]["bn"] == {"all": {"scale": 2}}
 
 
 def test_less_than_one_step_is_refused():
