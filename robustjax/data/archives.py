@@ -8,8 +8,7 @@ import tarfile
 from collections.abc import Sequence
 from typing import IO
 
-import tensorflow_datasets as tfds
-
+from robustjax.data import classes
 from robustjax.errors import UserError
 
 TRAIN, VALIDATION = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
@@ -106,12 +105,12 @@ def check_train(path: pathlib.Path) -> Archive:
   official, size = OFFICIAL[TRAIN], path.stat().st_size
   with path.open("rb", buffering=0) as file:  # a header is all that is read at a place
     members = _members(path, file)
-    classes = _classes(path, members)
+    synsets = _classes(path, members)
     if size != official.size:
       images = sum(_images(path, file, member) for member in members)
-      return Archive(path, size, len(classes), images)
-    if len(classes) != official.classes:
-      raise _damaged(path, f"{len(classes)} of {official.classes} classes are in it")
+      return Archive(path, size, len(synsets), images)
+    if len(synsets) != official.classes:
+      raise _damaged(path, f"{len(synsets)} of {official.classes} classes are in it")
     for member in members:
       file.seek(member.offset_data + member.size - _BLOCK)
       if any(file.read(_BLOCK)):
@@ -135,7 +134,7 @@ def check_validation(path: pathlib.Path) -> Archive:
     expected = f"ILSVRC2012_val_{number:08d}.JPEG"
     if name != expected:
       raise _other(path, f"holds {name} where {expected} is expected")
-  labels = _list("validation_labels.txt")
+  labels = classes.imagenet_synsets("validation_labels.txt")
   if len(names) > len(labels):
     raise _other(path, f"holds {len(names)} images where {len(labels)} have labels")
   if size == official.size and len(names) != official.images:
@@ -143,14 +142,9 @@ def check_validation(path: pathlib.Path) -> Archive:
   return Archive(path, size, len(set(labels[: len(names)])), len(names))
 
 
-def _list(name: str) -> list[str]:
-  """One of the lists of synsets that TFDS has."""
-  return list(tfds.core.tfds_path(f"datasets/imagenet2012/{name}").read_text().split())
-
-
 def _classes(path: pathlib.Path, members: Sequence[tarfile.TarInfo]) -> set[str]:
   """The classes that the training archive has a tar for."""
-  synsets, found = set(_list("labels.txt")), set()
+  synsets, found = set(classes.imagenet_synsets("labels.txt")), set()
   for member in members:
     synset = member.name.removesuffix(".tar")
     if synset not in synsets or synset == member.name:
