@@ -5,7 +5,7 @@ import types
 import jax
 import pytest
 
-from robustjax.preflight import answers, hlo
+from robustjax.preflight import answers, cost
 
 G = 2**30
 
@@ -119,7 +119,7 @@ def test_a_compile_that_was_stopped_is_read_from_what_was_written(tmp_path):
   total = 26125743616
   assert made.memory == answers.Memory(7000, 620, total - 7620, None)
   assert made.memory.total == total
-  assert made.work == hlo.read(MODULE) and hlo.flops(made.work) == 2 * 2 * 2 * 3
+  assert made.work == cost.analysis(MODULE) and made.work.total_flops == 2 * 2 * 2 * 3
 
 
 @pytest.mark.parametrize("lacking", ["*.after_optimizations.txt", "*report.txt"])

@@ -5,15 +5,16 @@ import dataclasses
 import pytest
 from test_preflight_programs import small
 
-from robustjax.preflight import answers, examine, hlo, programs, text, topology
+from robustjax.preflight import answers, examine, forecast, programs, text, topology
 from robustjax.preflight.forecast import Amount
+from robustjax.preflight.work import Loop, Work
 
 
 def test_how_much_a_run_has_to_do():
   # 10,000 images in batches of 256 are 39 steps; 8 epochs, the last with running ones.
   changes = {"attack.steps": 3, "train.save_every_epochs": 3.0}
   changes |= {"eval.readings": (1, 10, 20, 50), "eval.images": 901}
-  found = examine.amount(small(**changes, **{"train.validation_images": 201}))
+  found = forecast.amount(small(**changes, **{"train.validation_images": 201}))
   assert found == Amount(
     batch_size=256,
     steps=312,
@@ -26,24 +27,24 @@ def test_how_much_a_run_has_to_do():
     evaluation_steps=1 + 10 + 50,
     readings=5,
   )
-  assert examine.amount(small(**{"model.norm": "bn"})).branches == 1
+  assert forecast.amount(small(**{"model.norm": "bn"})).branches == 1
 
 
 def work(flops, *loops):
-  return hlo.Work(flops, loops=loops)
+  return Work(flops, loops=loops)
 
 
 def test_operations_by_what_they_are_for():
   works = {
-    programs.TRAIN: work(1.0, hlo.Loop(7, work(10.0))),
+    programs.TRAIN: work(1.0, Loop(7, work(10.0))),
     programs.RUNNING: work(2.0),
-    programs.ADVANCE: work(3.0, hlo.Loop(None, work(4.0, hlo.Loop(5, work(1.0))))),
+    programs.ADVANCE: work(3.0, Loop(None, work(4.0, Loop(5, work(1.0))))),
     programs.READ: work(6.0),
   }
-  assert dataclasses.astuple(examine._operations(works)) == (71.0, 2.0, 9.0, 6.0)
-  assert examine._operations(works | {programs.READ: None}) is None
+  assert dataclasses.astuple(forecast._operations(works)) == (71.0, 2.0, 9.0, 6.0)
+  assert forecast._operations(works | {programs.READ: None}) is None
   del works[programs.RUNNING]
-  assert examine._operations(works).running_step == 71.0
+  assert forecast._operations(works).running_step == 71.0
 
 
 def checked(memory=None, needed=None, beside=0, hbm=100, name=programs.TRAIN):
@@ -134,11 +135,11 @@ def test_only_the_attacks_own_loop_may_have_unknown_trips():
     made = dataclasses.replace(one.compiled, work=work(1.0, *loops))
     return examine.uncounted(dataclasses.replace(one, compiled=made))
 
-  attack, other = hlo.Loop(None, work(9.0)), hlo.Loop(None, work(1.0))
-  assert not unknown(programs.ADVANCE, attack, hlo.Loop(3, work(1.0)))
+  attack, other = Loop(None, work(9.0)), Loop(None, work(1.0))
+  assert not unknown(programs.ADVANCE, attack, Loop(3, work(1.0)))
   assert unknown(programs.TRAIN, attack)
   assert unknown(programs.ADVANCE, attack, other)
-  assert unknown(programs.ADVANCE, hlo.Loop(30, work(9.0)), other)
+  assert unknown(programs.ADVANCE, Loop(30, work(9.0)), other)
 
 
 def test_advice_is_what_main_takes():

@@ -13,7 +13,8 @@ from typing import Any
 
 import jax
 
-from robustjax.preflight import hlo
+from robustjax.preflight import cost
+from robustjax.preflight.work import Work, from_dict
 
 # Signals that a process ends of whose compiler has a bug.
 CRASHES = frozenset(
@@ -71,7 +72,7 @@ class Compiled:
   memory: Memory | None
   needed: int | None
   refusal: str
-  work: hlo.Work | None
+  work: Work | None
   seconds: float
   kept: bool = False
   crashed: bool = False
@@ -95,7 +96,7 @@ def whole(lowered: Any, folder: Path, is_tpu: bool) -> Compiled:
       raise
     return _refused(str(error), assigned(folder) if is_tpu else None)
   memory = _memory(compiled.memory_analysis(), assigned(folder) if is_tpu else None)
-  return Compiled(memory, None, "", hlo.read(compiled.as_text()), 0.0)
+  return Compiled(memory, None, "", cost.analysis(compiled.as_text()), 0.0)
 
 
 def crashed(number: int, words: str = "") -> Compiled:
@@ -135,7 +136,7 @@ def stopped(folder: Path) -> Compiled:
     elif "maybe-live-out" in what:
       outputs += size
   memory = Memory(arguments, outputs, total - arguments - outputs, None)
-  return Compiled(memory, None, "", hlo.read(texts[0]), 0.0)
+  return Compiled(memory, None, "", cost.analysis(texts[0]), 0.0)
 
 
 def assigned(folder: Path) -> int | None:
@@ -178,7 +179,7 @@ def from_json(saved: Mapping[str, Any]) -> Compiled:
     memory=Memory(**memory) if memory else None,
     needed=saved["needed"],
     refusal=saved["refusal"],
-    work=hlo.from_dict(work) if work else None,
+    work=from_dict(work) if work else None,
     seconds=saved["seconds"],
     crashed=saved["crashed"],
   )

@@ -29,8 +29,10 @@ _FLAGS = ("XLA_FLAGS", "LIBTPU_INIT_ARGS")
 # This code as it was imported: it may be edited while a table compiles.
 _CODE = [
   Path(__file__).with_name(name).read_text()
-  for name in ("answers.py", "chips.py", "hlo.py", "topology.py")
-]
+  for name in (
+    "answers.py", "chips.py", "cost.py", "hlo.py", "topology.py", "work.py",
+  )
+]  # fmt: skip
 _QUICK = ".quick.json"
 # The environment variable with the folder of one command, in which a process that
 # compiles says so: a compiler may crash, and take its process with it.

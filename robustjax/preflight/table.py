@@ -17,10 +17,11 @@ from pathlib import Path
 from robustjax import config as configs
 from robustjax.config import Config
 from robustjax.errors import UserError
-from robustjax.preflight import compiling, examine, hlo, programs, text
+from robustjax.preflight import compiling, examine, programs, text
 from robustjax.preflight.answers import Compiled
-from robustjax.preflight.forecast import Forecast
+from robustjax.preflight.forecast import Forecast, forecast_of
 from robustjax.preflight.topology import Target, tpu
+from robustjax.preflight.work import Work
 from robustjax.report import settings
 from robustjax.runtime import log, parallel
 
@@ -134,8 +135,8 @@ def _row(
     needed=max((one.needed for one in checked if one.needed), default=None),
     fits=all(one.fits for one in checked),
     crashed=any(one.compiled.crashed for one in checked),
-    step_flops=hlo.flops(step) if step else None,
-    forecast=examine.forecast_of(config, target, works, utilisation),
+    step_flops=step.total_flops if step else None,
+    forecast=forecast_of(config, target, works, utilisation),
   )
 
 
@@ -169,15 +170,15 @@ def _assigned(
   return dataclasses.replace(made, memory=dataclasses.replace(made.memory, code=None))
 
 
-def _own(one: examine.Checked, config: Config) -> hlo.Work | None:
+def _own(one: examine.Checked, config: Config) -> Work | None:
   """The work of a program with the setting's own attack steps."""
   work = one.compiled.work
   if work is None or one.program.name != programs.TRAIN or not config.loss.adv:
     return work
-  loop = hlo.longest(work)
+  loop = work.longest_loop
   if loop is None or loop.trips != _CONSTANTS["attack.steps"]:
     raise ValueError(f"the attack's loop is not to be seen in the {one.program.name}")
-  return hlo.with_trips(work, config.attack.steps)
+  return work.with_trips(config.attack.steps)
 
 
 def page(

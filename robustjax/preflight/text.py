@@ -4,10 +4,11 @@ import dataclasses
 from typing import Any
 
 from robustjax import config as configs
-from robustjax.preflight import hlo, programs
+from robustjax.preflight import programs
 from robustjax.preflight.chips import GIB
 from robustjax.preflight.examine import CODE, Checked, Examined, advice
 from robustjax.preflight.forecast import DAY
+from robustjax.preflight.work import Work
 from robustjax.report import table
 
 
@@ -101,11 +102,11 @@ def _program(one: Checked, found: Examined) -> dict[str, Any]:
     "arguments": dict(one.program.parts),
     "memory": dataclasses.asdict(memory) if memory else None,
     "beside": one.program.beside,
-    "flops": hlo.flops(work) if work and not hlo.uncounted(work) else None,
+    "flops": work.total_flops if work and not work.all_uncounted else None,
     "loops": _loops(work) if work else None,
     "collectives": {
       kind: dataclasses.asdict(traffic)
-      for kind, traffic in hlo.collectives(work).items()
+      for kind, traffic in work.total_collectives.items()
     }
     if work
     else None,
@@ -115,8 +116,8 @@ def _program(one: Checked, found: Examined) -> dict[str, Any]:
   }
 
 
-def _loops(work: hlo.Work) -> list[dict[str, Any]]:
-  return [{"trips": one.trips, "flops": hlo.flops(one.body)} for one in work.loops]
+def _loops(work: Work) -> list[dict[str, Any]]:
+  return [{"trips": one.trips, "flops": one.body.total_flops} for one in work.loops]
 
 
 def _head(found: Examined) -> str:
@@ -146,14 +147,14 @@ def _programs(found: Examined) -> str:
   return table.align([header, *rows], right=range(2, len(header)))
 
 
-def _work(name: str, work: hlo.Work | None) -> str:
+def _work(name: str, work: Work | None) -> str:
   if work is None:
     return ""
-  if hlo.uncounted(work):
+  if work.all_uncounted:
     return "unknown"
   unknown = any(loop.trips is None for loop in work.loops)
   told = " an attack step" if unknown and name == programs.ADVANCE else ""
-  return operations(hlo.flops(work)) + told
+  return operations(work.total_flops) + told
 
 
 def _refusals(found: Examined) -> str:
@@ -203,7 +204,7 @@ def _traffic(found: Examined) -> str:
     return ""
   rows = [
     (kind, str(traffic.count), gib(traffic.bytes))
-    for kind, traffic in sorted(hlo.collectives(work).items())
+    for kind, traffic in sorted(work.total_collectives.items())
   ]
   header = ("collectives a train step", "count", "bytes a device")
   return table.align([header, *rows], right=(1, 2)) if rows else "no collectives"
