@@ -89,12 +89,15 @@ def whole(lowered: Any, folder: Path, is_tpu: bool) -> Compiled:
   Returns:
     What the compiler says, which may be that the program does not fit.
   """
+  options = {"xla_dump_to": str(folder), "xla_dump_hlo_as_text": True}
   try:
-    compiled = lowered.compile(compiler_options=_options(folder))
+    compiled = lowered.compile(compiler_options=options)
   except jax.errors.JaxRuntimeError as error:
-    if "RESOURCE_EXHAUSTED" not in str(error):
+    text = str(error)
+    if "RESOURCE_EXHAUSTED" not in text:
       raise
-    return _refused(str(error), assigned(folder) if is_tpu else None)
+    needed = (assigned(folder) if is_tpu else None) or out_of_memory(text)
+    return Compiled(None, needed, " ".join(text.splitlines()[0].split()), None, 0.0)
   memory = _memory(compiled.memory_analysis(), assigned(folder) if is_tpu else None)
   return Compiled(memory, None, "", cost.analysis(compiled.as_text()), 0.0)
 
@@ -175,23 +178,11 @@ def out_of_memory(text: str) -> int | None:
 def from_json(saved: Mapping[str, Any]) -> Compiled:
   """Reads what `dataclasses.asdict` made of an answer."""
   memory, work = saved["memory"], saved["work"]
-  return Compiled(
-    memory=Memory(**memory) if memory else None,
-    needed=saved["needed"],
-    refusal=saved["refusal"],
-    work=from_dict(work) if work else None,
-    seconds=saved["seconds"],
-    crashed=saved["crashed"],
-  )
-
-
-def _options(folder: Path) -> dict[str, str | bool]:
-  return {"xla_dump_to": str(folder), "xla_dump_hlo_as_text": True}
-
-
-def _refused(text: str, found: int | None) -> Compiled:
-  first = " ".join(text.splitlines()[0].split())
-  return Compiled(None, found or out_of_memory(text), first, None, 0.0)
+  whole = {
+    "memory": Memory(**memory) if memory else None,
+    "work": from_dict(work) if work else None,
+  }
+  return Compiled(**{**saved, **whole})
 
 
 def _texts(folder: Path, name: str) -> Sequence[str]:
@@ -206,11 +197,11 @@ def _allocations(folder: Path) -> Iterator[tuple[int, str]]:
         yield int(size), what
 
 
-def _memory(stats: Any, found: int | None) -> Memory:
+def _memory(stats: Any, assigned: int | None) -> Memory:
   """From a compiled program's `memory_analysis`, and what was `assigned`."""
   arguments = stats.argument_size_in_bytes
   outputs = stats.output_size_in_bytes - stats.alias_size_in_bytes
   temporaries = stats.temp_size_in_bytes
-  if found is not None:
-    temporaries = max(0, found - arguments - outputs)
+  if assigned is not None:
+    temporaries = max(0, assigned - arguments - outputs)
   return Memory(arguments, outputs, temporaries, stats.generated_code_size_in_bytes)

@@ -10,6 +10,8 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from robustjax.preflight import hlo
 from robustjax.preflight.hlo import Computation, Instruction
 from robustjax.preflight.work import Loop, Traffic, Work
@@ -159,40 +161,18 @@ def _convolution(one: Instruction, inside: Computation) -> float:
   )
   window = dict(re.findall(r"(\w+)=(\S+)", one.attribute(r"window=\{([^}]*)\}") or ""))
 
-  def along(name: str, axis: int, default: str) -> int:
-    values = window[name].split("x") if name in window else [default] * (axis + 1)
-    return int(values[axis].split("_")[0])  # of padding, that before the first element
+  def along(name: str, axis: int, default: int) -> int:
+    if name not in window:
+      return default
+    return int(window[name].split("x")[axis].split("_")[0])  # of padding, that before
 
   count = 2.0 * result["b"] * result["f"] * kernel["i"]
   for axis in range(len(labels[1]) - 2):
-    side = str(axis)
-    count *= _meetings(
-      images[side],
-      kernel[side],
-      result[side],
-      stride=along("stride", axis, "1"),
-      pad=along("pad", axis, "0_0"),
-      lhs_dilate=along("lhs_dilate", axis, "1"),
-      rhs_dilate=along("rhs_dilate", axis, "1"),
-    )
+    length, taps, outputs = (shape[str(axis)] for shape in (images, kernel, result))
+    stride, dilation = along("stride", axis, 1), along("lhs_dilate", axis, 1)
+    starts = stride * np.arange(outputs) - along("pad", axis, 0)
+    offsets = along("rhs_dilate", axis, 1) * np.arange(taps)
+    inputs = starts[:, None] + offsets
+    inside_image = (inputs >= 0) & (inputs <= (length - 1) * dilation)
+    count *= int(np.sum(inside_image & (inputs % dilation == 0)))
   return count
-
-
-def _meetings(
-  length: int,
-  taps: int,
-  outputs: int,
-  *,
-  stride: int,
-  pad: int,
-  lhs_dilate: int,
-  rhs_dilate: int,
-) -> int:
-  """Pairs of an output and a kernel tap that meet on an element of the input."""
-  last = (length - 1) * lhs_dilate
-  meeting = (
-    output * stride - pad + tap * rhs_dilate
-    for output in range(outputs)
-    for tap in range(taps)
-  )
-  return sum(0 <= at <= last and at % lhs_dilate == 0 for at in meeting)

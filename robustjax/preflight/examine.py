@@ -49,8 +49,7 @@ class Checked:
   def fits(self) -> bool:
     """Whether the compiler made it and there is memory for it and what lies beside."""
     needed = self.needed
-    made = self.compiled.memory is not None
-    return made and needed is not None and needed <= self.hbm
+    return bool(self.compiled.memory) and needed is not None and needed <= self.hbm
 
   @property
   def exceeds(self) -> int | None:
@@ -133,29 +132,30 @@ def examine(
   check(config, len(target.devices))
   mesh = parallel.mesh(target.devices)
 
-  def compiled(program: Program) -> Checked:
-    made = compiling.compile_program(program, target, cache, quick=quick)
-    return Checked(program, made, target.hbm)
+  def compiled(program: Program, quick: bool, remark: str = "") -> Checked:
+    answer = compiling.compile_program(
+      program, target, cache, quick=quick, remark=remark
+    )
+    return Checked(program, answer, target.hbm)
 
   def sized(program: Program, images: int) -> Checked:
-    remark = f" with {images} images a device"
-    made = compiling.compile_program(
-      program, target, cache, quick=target.is_tpu, remark=remark
-    )
-    return Checked(program, made, target.hbm)
+    return compiled(program, target.is_tpu, f" with {images} images a device")
 
-  checked = [compiled(one) for one in programs.training(config, mesh)]
-  checked.append(compiled(programs.validation(config, mesh)))
-  checked += [compiled(one) for one in programs.evaluation(config, mesh)]
-  found = None
+  checked = [
+    compiled(program, quick)
+    for program in (
+      *programs.training(config, mesh),
+      programs.validation(config, mesh),
+      *programs.evaluation(config, mesh),
+    )
+  ]
+  largest_batch = None
   if look_for_largest:
-    found = _largest(config, target, checked[0], sized)
+    largest_batch = _largest(config, target, checked[0], sized)
   unknown = {name for one in checked for name in uncounted(one)}
-  guessed = None
-  if not unknown:
-    works = {one.program.name: one.compiled.work for one in checked}
-    guessed = forecast_of(config, target, works, utilisation)
-  return Examined(config, target, checked, found, guessed, sorted(unknown))
+  works = {one.program.name: one.compiled.work for one in checked}
+  forecast = None if unknown else forecast_of(config, target, works, utilisation)
+  return Examined(config, target, checked, largest_batch, forecast, sorted(unknown))
 
 
 def check(config: Config, devices: int) -> None:
@@ -180,11 +180,9 @@ def uncounted(one: Checked) -> set[str]:
   work = one.compiled.work
   if work is None:
     return set()
-  told = 0
-  if one.program.name == programs.ADVANCE:  # it is told how many attack steps
-    attack = work.longest_loop
-    told = 1 if attack and attack.trips is None else 0
-  loops = work.unknown_loops > told
+  attack = work.longest_loop  # of which the evaluation says only later how many steps
+  is_expected = one.program.name == programs.ADVANCE and attack and attack.trips is None
+  loops = work.unknown_loops > bool(is_expected)
   return work.all_uncounted | ({"loops of unknown trips"} if loops else set())
 
 

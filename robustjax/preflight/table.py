@@ -46,7 +46,6 @@ class Row:
       nobody says.
     fits: whether its train step and its evaluation do.
     crashed: whether the compiler crashed on one of them.
-    step_flops: operations of a device in a train step, or None.
     forecast: None if it does not fit.
   """
 
@@ -55,7 +54,6 @@ class Row:
   needed: int | None = None
   fits: bool = False
   crashed: bool = False
-  step_flops: float | None = None
   forecast: Forecast | None = None
 
 
@@ -129,13 +127,11 @@ def _row(
   if unknown := {name for one in checked for name in examine.uncounted(one)}:
     raise ValueError(f"operations of {config.setting} are not known: {sorted(unknown)}")
   works = {one.program.name: _own(one, config) for one in checked}
-  step = works[programs.TRAIN]
   return Row(
     images=config.train.batch_size // len(target.devices),
     needed=max((one.needed for one in checked if one.needed), default=None),
     fits=all(one.fits for one in checked),
     crashed=any(one.compiled.crashed for one in checked),
-    step_flops=step.total_flops if step else None,
     forecast=forecast_of(config, target, works, utilisation),
   )
 

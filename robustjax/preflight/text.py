@@ -37,7 +37,7 @@ def values(found: Examined) -> dict[str, Any]:
   return {
     "setting": config.setting,
     "scale": config.scale,
-    "overrides": {k: _plain(v) for k, v in configs.overrides(config).items()},
+    "overrides": dict(configs.overrides(config)),
     "target": {
       "name": target.name,
       "devices": len(target.devices),
@@ -85,10 +85,6 @@ def operations(flops: float) -> str:
   return f"{flops / 1e6:.3g} MFLOP"
 
 
-def _plain(value: Any) -> Any:
-  return list(value) if isinstance(value, tuple) else value
-
-
 def _program(one: Checked, found: Examined) -> dict[str, Any]:
   compiled = one.compiled
   memory, work = compiled.memory, compiled.work
@@ -103,21 +99,14 @@ def _program(one: Checked, found: Examined) -> dict[str, Any]:
     "memory": dataclasses.asdict(memory) if memory else None,
     "beside": one.program.beside,
     "flops": work.total_flops if work and not work.all_uncounted else None,
-    "loops": _loops(work) if work else None,
-    "collectives": {
-      kind: dataclasses.asdict(traffic)
-      for kind, traffic in work.total_collectives.items()
-    }
-    if work
-    else None,
+    "loops": work
+    and [{"trips": one.trips, "flops": one.body.total_flops} for one in work.loops],
+    "collectives": work
+    and {k: dataclasses.asdict(t) for k, t in work.total_collectives.items()},
     "compile_seconds": compiled.seconds,
     "kept": compiled.kept,
     "advice": "" if one.fits else advice(one, found.config, found.images),
   }
-
-
-def _loops(work: Work) -> list[dict[str, Any]]:
-  return [{"trips": one.trips, "flops": one.body.total_flops} for one in work.loops]
 
 
 def _head(found: Examined) -> str:
@@ -174,28 +163,21 @@ def _refusals(found: Examined) -> str:
 def _memory(found: Examined) -> str:
   one = found.checked[0]
   memory = one.compiled.memory
-  parts = dict(one.program.parts)
-  rows: list[tuple[str, int | None]] = [*parts.items()]
+  arguments = sum(one.program.parts.values())
+  rows = [(name, gib(bytes_)) for name, bytes_ in one.program.parts.items()]
   if memory is None:
-    rows.append(("activations, workspace and code", _rest(one)))
+    rest = None if one.needed is None else one.needed - arguments
+    rows.append(("activations, workspace and code", gib(rest)))
   else:
-    padding = memory.arguments - sum(parts.values())
-    rows.append(("padding of their layout", padding))
-    rows.append(("results", memory.outputs))
-    rows.append(("temporaries: activations, workspace", memory.temporaries))
-    rows.append(("code", memory.code))
-  cells = [(name, gib(bytes_)) for name, bytes_ in rows]
-  if memory is not None and memory.code is None:
-    cells[-1] = ("code", "not made")
-  cells += [("all", gib(one.needed)), ("of", gib(one.hbm))]
+    rows += [
+      ("padding of their layout", gib(memory.arguments - arguments)),
+      ("results", gib(memory.outputs)),
+      ("temporaries: activations, workspace", gib(memory.temporaries)),
+      ("code", "not made" if memory.code is None else gib(memory.code)),
+    ]
+  rows += [("all", gib(one.needed)), ("of", gib(one.hbm))]
   head = (f"{one.program.name}, a device", "")
-  return table.align([head, *cells], right=(1,))
-
-
-def _rest(one: Checked) -> int | None:
-  """What a program that does not fit needs beside its arguments."""
-  needed = one.needed
-  return None if needed is None else needed - sum(one.program.parts.values())
+  return table.align([head, *rows], right=(1,))
 
 
 def _traffic(found: Examined) -> str:
@@ -241,15 +223,8 @@ def _forecast(found: Examined) -> str:
     ("evaluation after it", duration(guessed.evaluation_days)),
     ("all of it", duration(guessed.days)),
   ]
-  if guessed.chip_hours is not None:
-    rows.append(
-      (
-        "chip-hours",
-        f"{guessed.chip_hours:,.3g}"
-        if guessed.chip_hours < 100
-        else f"{guessed.chip_hours:,.0f}",
-      )
-    )
+  if (hours := guessed.chip_hours) is not None:
+    rows.append(("chip-hours", f"{hours:,.3g}" if hours < 100 else f"{hours:,.0f}"))
   peak = (target.peak or 0.0) / 1e12
   note = (
     f"A forecast from counted operations, if every device reaches"
