@@ -188,7 +188,7 @@ def _members(
   """
   start = outer.offset_data if outer else 0
   stop = start + outer.size if outer else os.fstat(file.fileno()).st_size
-  what = f"{outer.name} in it" if outer else "it"
+  subject = f"{outer.name} in it" if outer else "it"
   file.seek(start)
   if file.read(2) == _GZIP:
     raise _other(path, f"is compressed with gzip{f' ({outer.name})' if outer else ''}")
@@ -198,18 +198,18 @@ def _members(
       # What follows a tar without an end is read as a part of it.
       members = [m for m in archive.getmembers() if m.offset < stop]
   except tarfile.TarError as error:
-    raise _damaged(path, f"{what} is cut short or no tar ({error})") from error
+    raise _damaged(path, f"{subject} is cut short or no tar ({error})") from error
   if not members:
-    raise _damaged(path, f"{what} holds nothing, or is no tar")
+    raise _damaged(path, f"{subject} holds nothing, or is no tar")
   for member in members:
     if not member.isreg() or "/" in member.name:
       raise _other(path, f"holds {member.name}, a folder or what is in one")
-  _check_end(path, file, members[-1], stop, what)
+  _check_end(path, file, members[-1], stop, subject)
   return members
 
 
 def _check_end(
-  path: pathlib.Path, file: IO[bytes], last: tarfile.TarInfo, stop: int, what: str
+  path: pathlib.Path, file: IO[bytes], last: tarfile.TarInfo, stop: int, subject: str
 ) -> None:
   """Checks that the end of an archive follows the last member that was found."""
   blocks = -(-last.size // _BLOCK)  # the last of them is filled up
@@ -218,23 +218,23 @@ def _check_end(
   after = file.read(min(stop - end, _LOOK)) if end < stop else b""
   if len(after) < _BLOCK or any(after):
     problem = "is damaged behind" if any(after) else "is cut short at"
-    raise _damaged(path, f"{what} {problem} {last.name}")
+    raise _damaged(path, f"{subject} {problem} {last.name}")
 
 
-def _damaged(path: pathlib.Path, what: str) -> UserError:
+def _damaged(path: pathlib.Path, problem: str) -> UserError:
+  official, size = OFFICIAL[path.name], path.stat().st_size
   return UserError(
-    f"{path} is not complete: {what}; copy or download it again (the official file has"
-    f" {OFFICIAL[path.name].size:,} bytes, this one {path.stat().st_size:,}, and the"
-    f" MD5 {OFFICIAL[path.name].md5})"
+    f"{path} is not complete: {problem}; copy or download it again (the official file"
+    f" has {official.size:,} bytes, this one {size:,}, and the MD5 {official.md5})"
   )
 
 
-def _other(path: pathlib.Path, what: str) -> UserError:
+def _other(path: pathlib.Path, difference: str) -> UserError:
   layout = {
     TRAIN: "a tar for each class, <synset>.tar, that holds <synset>_<number>.JPEG",
     VALIDATION: "the images ILSVRC2012_val_00000001.JPEG, ..._00000002.JPEG and so on",
   }
   return UserError(
-    f"{path} is not the archive of that name: it {what}; the official one holds"
+    f"{path} is not the archive of that name: it {difference}; the official one holds"
     f" {layout[path.name]}, and no folder"
   )

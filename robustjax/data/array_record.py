@@ -159,10 +159,10 @@ def _check_description(name: str, folder: epath.Path) -> None:
     raise UserError(
       f"{os.fspath(path)} is not a TFDS description: copy or prepare {name!r} again"
     ) from error
-  for key, wanted in (("name", name.split("/")[0]), ("version", folder.name)):
-    if described.get(key) != wanted:
+  for key, expected in (("name", name.split("/")[0]), ("version", folder.name)):
+    if described.get(key) != expected:
       raise UserError(
-        f"{os.fspath(path)} says {key} {described.get(key)!r}, its folder {wanted!r}:"
+        f"{os.fspath(path)} says {key} {described.get(key)!r}, its folder {expected!r}:"
         f" copy or prepare {name!r} again"
       )
   file_format = described.get("fileFormat", "tfrecord")

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from robustjax.data import examples, order, transforms
 from robustjax.data.examples import Example
 from robustjax.data.sources import BrokenImage, Source
-from robustjax.data.workers import made_ahead
+from robustjax.data.workers import prefetched
 from robustjax.errors import UserError
 
 Batch = dict[str, npt.NDArray[Any]]
@@ -74,7 +74,7 @@ def train_batches(
   make = functools.partial(
     _train_batch, source, transform, seed, batch_size, rows, skip_broken
   )
-  batches = made_ahead(make, first_step, last_step, workers)
+  batches = prefetched(make, first_step, last_step, workers)
   return _naming_replaced(source, batches) if skip_broken else batches
 
 
@@ -125,7 +125,7 @@ def evaluation_batches(
   make = functools.partial(
     _evaluation_batch, source, transform, first, count, batch_size, rows, skip_broken
   )
-  batches = made_ahead(make, 0, -(-count // batch_size), workers)
+  batches = prefetched(make, 0, -(-count // batch_size), workers)
   return _naming_left_out(source, batches) if skip_broken else batches
 
 

@@ -16,7 +16,7 @@ _THREADS = 4
 _AHEAD = 4
 
 
-def made_ahead(
+def prefetched(
   make: Callable[[int], Batch], first: int, last: int, workers: int
 ) -> Iterator[Batch]:
   """Yields make(first), ..., make(last - 1), made ahead of their use.
