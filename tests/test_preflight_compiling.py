@@ -145,7 +145,7 @@ def test_what_compiles_is_marked_until_it_ends(target, reading, run, monkeypatch
     assert len(list(run.iterdir())) == 1
     raise KeyboardInterrupt
 
-  monkeypatch.setattr(answers, "whole", interrupted)
+  monkeypatch.setattr(answers, "compile_fully", interrupted)
   with pytest.raises(KeyboardInterrupt):
     compiling.compile_program(reading, target)
   assert not list(run.iterdir())
@@ -160,7 +160,7 @@ def test_a_crash_is_known_to_its_command_and_not_kept(
 
   assert not compiling.crashed(run, 11)  # nothing was compiling
   with monkeypatch.context() as patch, pytest.raises(FileNotFoundError):
-    patch.setattr(answers, "whole", crash)
+    patch.setattr(answers, "compile_fully", crash)
     compiling.compile_program(reading, target, tmp_path / "cache")
   made = compiling.compile_program(reading, target, tmp_path / "cache")
   assert made.kept and made.crashed and made.memory is None and "11" in made.refusal

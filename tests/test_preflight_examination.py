@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from test_preflight_programs import small
 
-from robustjax.preflight import answers, examine, forecast, programs, text, topology
+from robustjax.preflight import answers, examination, forecast, programs, text, topology
 from robustjax.preflight.forecast import Amount
 from robustjax.preflight.work import Loop, Work
 
@@ -50,7 +50,9 @@ def test_operations_by_what_they_are_for():
 def checked(memory=None, needed=None, beside=0, hbm=100, name=programs.TRAIN):
   program = programs.Program(name, None, (), {}, small(), beside)
   made = memory and answers.Memory(memory, 0, 0, 0)
-  return examine.Checked(program, answers.Compiled(made, needed, "", None, 0.0), hbm)
+  return examination.Checked(
+    program, answers.Compiled(made, needed, "", None, 0.0), hbm
+  )
 
 
 def test_what_lies_beside_counts():
@@ -68,8 +70,8 @@ def test_what_the_compiler_refuses_never_fits(needed, exceeds):
 def test_one_program_that_does_not_fit_is_enough():
   parts = [checked(memory=1), checked(memory=101)]
   target = topology.cpu()
-  assert not examine.Examined(small(), target, parts, None, None, []).fits
-  assert examine.Examined(small(), target, parts[:1], None, None, []).fits
+  assert not examination.Examined(small(), target, parts, None, None, []).fits
+  assert examination.Examined(small(), target, parts[:1], None, None, []).fits
 
 
 @pytest.fixture
@@ -84,7 +86,7 @@ def test_a_size_that_is_refused_is_not_the_largest(thousand):
     return checked(images * 10 if images <= 32 else None, needed=1000, hbm=1000)
 
   known = checked(memory=320, hbm=1000)
-  assert examine._largest(small(), thousand, known, compiled).images == 32
+  assert examination._largest(small(), thousand, known, compiled).images == 32
 
 
 @pytest.mark.parametrize(("code", "largest"), [(0, 96), (39, 96), (41, 64)])
@@ -98,7 +100,7 @@ def test_a_size_that_was_stopped_before_its_code_has_the_code_of_the_known_one(
     )
 
   known = stopped(32, code)
-  found = examine._largest(
+  found = examination._largest(
     small(), thousand, known, lambda _, images: stopped(images, None)
   )
   assert found.images == largest and found.needed == largest * 10 + code
@@ -123,7 +125,7 @@ def test_a_code_that_was_not_made_is_told(code, used, told):
     )
     for one in memories
   ]
-  found = examine.Examined(small(), topology.cpu(), parts, None, None, [])
+  found = examination.Examined(small(), topology.cpu(), parts, None, None, [])
   assert found.fits and found.has_code == (code is not None)
   assert told in text.lines(found)
   assert text.values(found)["is_close"] == (told.startswith("less"))
@@ -133,7 +135,7 @@ def test_only_the_attacks_own_loop_may_have_unknown_trips():
   def unknown(name, *loops):
     one = checked(name=name)
     made = dataclasses.replace(one.compiled, work=work(1.0, *loops))
-    return examine.uncounted(dataclasses.replace(one, compiled=made))
+    return examination.uncounted(dataclasses.replace(one, compiled=made))
 
   attack, other = Loop(None, work(9.0)), Loop(None, work(1.0))
   assert not unknown(programs.ADVANCE, attack, Loop(3, work(1.0)))
@@ -144,14 +146,14 @@ def test_only_the_attacks_own_loop_may_have_unknown_trips():
 
 def test_advice_is_what_main_takes():
   def advice(images):
-    return examine.advice(checked(), small(), images)
+    return examination.advice(checked(), small(), images)
 
   assert "--config.train.batch_size" in advice(64)
   assert "batch_size" not in advice(32) and "--config.model.group" in advice(32)
   assert "--config.model.remat=block" in advice(32)
   for name, differentiated in ((programs.READ, False), (programs.ADVANCE, True)):
-    told = examine.advice(checked(name=name), small(), 32)
+    told = examination.advice(checked(name=name), small(), 32)
     assert "--config.eval.batch_size" in told
     assert ("--config.model.remat=block" in told) == differentiated
   again = small(**{"model.remat": "block"})
-  assert "remat" not in examine.advice(checked(), again, 32)
+  assert "remat" not in examination.advice(checked(), again, 32)

@@ -24,7 +24,7 @@ from robustjax.preflight import (
   answers,
   chips,
   compiling,
-  examine,
+  examination,
   quick,
   table,
   text,
@@ -76,8 +76,8 @@ def _status_of_child(folder: Path) -> int | None:
     folder: what it writes here goes when all ends, however that is.
   """
   words = [sys.executable, "-c", _CHILD, *sys.argv[1:]]
-  own = {"TMPDIR": str(folder), compiling.RUN: str(folder)}
-  child = subprocess.Popen(words, env={**os.environ, **own})
+  environment = {"TMPDIR": str(folder), compiling.RUN: str(folder)}
+  child = subprocess.Popen(words, env={**os.environ, **environment})
   try:
     status = child.wait()
   finally:
@@ -112,10 +112,10 @@ def run(options: argparse.Namespace) -> int:
     return FITS
   config = _config(options.rest)
   if options.devices:
-    examine.check(config, options.devices)
+    examination.check(config, options.devices)
     _print_split(config, options.devices, options.json)
     return FITS
-  examined = examine.examine(
+  examined = examination.examine(
     config,
     _target(options),
     utilisation=options.utilisation,
@@ -154,18 +154,18 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     allow_abbrev=False,
     usage="%(prog)s --config=FILE[:VARIANTS] --topology=SLICE [--config.x.y=value ...]",
   )
-  where = parser.add_mutually_exclusive_group(required=True)
-  where.add_argument(
+  targets = parser.add_mutually_exclusive_group(required=True)
+  targets.add_argument(
     "--topology",
     action="append",
     metavar="SLICE",
     help="such as v5e:16x16, or Google Cloud's name, v5e-256; kinds are"
     f" {', '.join(chips.CHIPS)}",
   )
-  where.add_argument(
+  targets.add_argument(
     "--device", metavar="cpu|GPU", help="this machine's CPU, or its GPU by name (h100)"
   )
-  where.add_argument(
+  targets.add_argument(
     "--devices",
     type=_count,
     metavar="N",

@@ -78,7 +78,7 @@ class Compiled:
   crashed: bool = False
 
 
-def whole(lowered: Any, folder: Path, is_tpu: bool) -> Compiled:
+def compile_fully(lowered: Any, folder: Path, is_tpu: bool) -> Compiled:
   """Compiles a program to its end.
 
   Args:
@@ -133,10 +133,10 @@ def stopped(folder: Path) -> Compiled:
   if total is None or len(texts) != 1:
     raise ValueError(f"{len(texts)} programs were written and {total} bytes assigned")
   arguments = outputs = 0
-  for size, what in _allocations(folder):
-    if "parameter" in what:
+  for size, use in _allocations(folder):
+    if "parameter" in use:
       arguments += size
-    elif "maybe-live-out" in what:
+    elif "maybe-live-out" in use:
       outputs += size
   memory = Memory(arguments, outputs, total - arguments - outputs, None)
   return Compiled(memory, None, "", cost.analysis(texts[0]), 0.0)
@@ -178,11 +178,11 @@ def out_of_memory(text: str) -> int | None:
 def from_json(saved: Mapping[str, Any]) -> Compiled:
   """Reads what `dataclasses.asdict` made of an answer."""
   memory, work = saved["memory"], saved["work"]
-  whole = {
+  nested = {
     "memory": Memory(**memory) if memory else None,
     "work": from_dict(work) if work else None,
   }
-  return Compiled(**{**saved, **whole})
+  return Compiled(**{**saved, **nested})
 
 
 def _texts(folder: Path, name: str) -> Sequence[str]:
@@ -192,9 +192,9 @@ def _texts(folder: Path, name: str) -> Sequence[str]:
 def _allocations(folder: Path) -> Iterator[tuple[int, str]]:
   """Sizes in main memory ("color" is another memory's), and what each is for."""
   for text in _texts(folder, _BUFFERS):
-    for size, what in re.findall(r"^allocation \d+: size (\d+), (.*)$", text, re.M):
-      if not what.startswith("color"):
-        yield int(size), what
+    for size, use in re.findall(r"^allocation \d+: size (\d+), (.*)$", text, re.M):
+      if not use.startswith("color"):
+        yield int(size), use
 
 
 def _memory(stats: Any, assigned: int | None) -> Memory:

@@ -69,7 +69,7 @@ def compile_program(
       result = compile_quickly(program, text, target)
     else:
       with _marked(key), tempfile.TemporaryDirectory() as folder:
-        result = answers.whole(lowered, Path(folder), target.is_tpu)
+        result = answers.compile_fully(lowered, Path(folder), target.is_tpu)
     result = dataclasses.replace(result, seconds=time.monotonic() - began)
     if cache and not result.crashed:
       cache.mkdir(parents=True, exist_ok=True)
@@ -144,7 +144,7 @@ def _key(text: str, target: Target) -> str:
 
 
 @contextlib.contextmanager
-def _showing(what: str) -> Iterator[None]:
+def _showing(title: str) -> Iterator[None]:
   """Says on stderr what is compiled, and for how long: a compile cannot be looked into.
 
   On a terminal the line counts seconds; elsewhere there is one a minute.
@@ -155,7 +155,7 @@ def _showing(what: str) -> Iterator[None]:
   def show(end: str) -> None:
     elapsed = time.monotonic() - began
     start = "\r" if live else ""
-    print(f"{start}compiling the {what}: {elapsed:.0f} s", end=end, file=sys.stderr)
+    print(f"{start}compiling the {title}: {elapsed:.0f} s", end=end, file=sys.stderr)
     sys.stderr.flush()
 
   def tick() -> None:

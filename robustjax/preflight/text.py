@@ -6,7 +6,7 @@ from typing import Any
 from robustjax import config as configs
 from robustjax.preflight import programs
 from robustjax.preflight.chips import GIB
-from robustjax.preflight.examine import CODE, Checked, Examined, advice
+from robustjax.preflight.examination import CODE, Checked, Examined, advice
 from robustjax.preflight.forecast import DAY
 from robustjax.preflight.work import Work
 from robustjax.report import table
@@ -33,7 +33,7 @@ def lines(found: Examined) -> str:
 def values(found: Examined) -> dict[str, Any]:
   """The same as a tree that JSON can hold; sizes are bytes, operations are counted."""
   target, config = found.target, found.config
-  guessed = found.forecast
+  forecast = found.forecast
   return {
     "setting": config.setting,
     "scale": config.scale,
@@ -55,9 +55,7 @@ def values(found: Examined) -> dict[str, Any]:
     "programs": [_program(one, found) for one in found.checked],
     "largest": dataclasses.asdict(found.largest) if found.largest else None,
     "uncounted": found.uncounted,
-    "forecast": dataclasses.asdict(guessed) | {"days": guessed.days}
-    if guessed
-    else None,
+    "forecast": forecast and dataclasses.asdict(forecast) | {"days": forecast.days},
   }
 
 
@@ -142,22 +140,22 @@ def _work(name: str, work: Work | None) -> str:
   if work.all_uncounted:
     return "unknown"
   unknown = any(loop.trips is None for loop in work.loops)
-  told = " an attack step" if unknown and name == programs.ADVANCE else ""
-  return operations(work.total_flops) + told
+  unit = " an attack step" if unknown and name == programs.ADVANCE else ""
+  return operations(work.total_flops) + unit
 
 
 def _refusals(found: Examined) -> str:
-  told = []
+  paragraphs = []
   for one in found.checked:
     if not one.fits:
       by = f" by {gib(one.exceeds)}" if one.exceeds else ""
       what = "cannot be compiled" if one.compiled.crashed else f"does not fit{by}"
-      told.append(
+      paragraphs.append(
         f"The {one.program.name} {what}."
         f" Change: {advice(one, found.config, found.images)}."
         + (f"\nThe compiler: {one.compiled.refusal}" if one.compiled.refusal else "")
       )
-  return "\n".join(told)
+  return "\n".join(paragraphs)
 
 
 def _memory(found: Examined) -> str:
@@ -210,25 +208,25 @@ def _largest(found: Examined) -> str:
 
 
 def _forecast(found: Examined) -> str:
-  guessed, target = found.forecast, found.target
-  if guessed is None:
+  forecast, target = found.forecast, found.target
+  if forecast is None:
     return f"No forecast: {_why_not(found)}."
   epochs = found.config.train.epochs
   rows = [
-    ("a train step", duration(guessed.step_seconds / DAY)),
-    ("training images", f"{guessed.images_per_second:,.0f} a second"),
-    ("each host reads", f"{guessed.host_images_per_second:,.0f} images a second"),
-    (f"training, {epochs:g} epochs", duration(guessed.training_days)),
-    ("validations among it", duration(guessed.validation_days)),
-    ("evaluation after it", duration(guessed.evaluation_days)),
-    ("all of it", duration(guessed.days)),
+    ("a train step", duration(forecast.step_seconds / DAY)),
+    ("training images", f"{forecast.images_per_second:,.0f} a second"),
+    ("each host reads", f"{forecast.host_images_per_second:,.0f} images a second"),
+    (f"training, {epochs:g} epochs", duration(forecast.training_days)),
+    ("validations among it", duration(forecast.validation_days)),
+    ("evaluation after it", duration(forecast.evaluation_days)),
+    ("all of it", duration(forecast.days)),
   ]
-  if (hours := guessed.chip_hours) is not None:
+  if (hours := forecast.chip_hours) is not None:
     rows.append(("chip-hours", f"{hours:,.3g}" if hours < 100 else f"{hours:,.0f}"))
   peak = (target.peak or 0.0) / 1e12
   note = (
     f"A forecast from counted operations, if every device reaches"
-    f" {guessed.utilisation:.0%} of its {peak:g} TFLOP/s (--utilisation): nothing here"
+    f" {forecast.utilisation:.0%} of its {peak:g} TFLOP/s (--utilisation): nothing here"
     " was measured, and waiting for images or other devices is not in it."
   )
   body = table.align([("forecast", ""), *rows], right=(1,))
