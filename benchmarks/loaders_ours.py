@@ -9,7 +9,7 @@ from typing import Any
 from absl import flags
 
 from benchmarks.data_measure import BATCH, SIZE
-from robustjax.data import pipeline, sources, transforms
+from robustjax.data import order, pipeline, sources, transforms
 from robustjax.data.decode import decode
 
 PACKAGES = ("grain", "simplejpeg", "pillow", "numpy")
@@ -51,7 +51,7 @@ def part(name: str, folder: pathlib.Path) -> Iterator[Any]:
     "read": lambda i, _: source[i],
     "decode": lambda i, encoded: decode(encoded, 3),
     "augment": lambda i, image: transforms.imagenet_train(
-      image, pipeline.augmentation_rng(0, 0, i)
+      image, order.augmentation_rng(0, 0, i)
     ),
     "crop": lambda i, image: transforms.imagenet_eval(image),
   }

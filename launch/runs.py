@@ -58,10 +58,10 @@ class Run:
 def setting_of(file: Path, words: Sequence[str]) -> tuple[str, str]:
   """The setting and the scale of an experiment's variant, as main names them."""
 
-  def place(word: str) -> int:
+  def rank(word: str) -> int:
     return COMMON_WORDS.index(word) + 1 if word in COMMON_WORDS else 0
 
-  ordered = sorted((word for word in words if word != "mini"), key=place)
+  ordered = sorted((word for word in words if word != "mini"), key=rank)
   return "_".join([file.stem, *ordered]), "mini" if "mini" in words else "paper"
 
 
@@ -85,17 +85,17 @@ def run_of(words: Sequence[str], shared: Sequence[str], runs: Path) -> Run:
   file = Path(path)
   chosen = tuple(dict.fromkeys(filter(None, map(str.strip, variant.split(",")))))
   own: list[str] = []
-  given = {"--name": "", "--workdir": ""}
+  named = {"--name": "", "--workdir": ""}
   for word in rest:
     flag, _, value = word.partition("=")
-    if flag in given and value:
-      given[flag] = value
+    if flag in named and value:
+      named[flag] = value
     elif _split(word):
       own.append(word)
-  base = given["--name"] or "-".join(setting_of(file, chosen))
-  in_name = [*([] if given["--name"] else own), *shared]
+  base = named["--name"] or "-".join(setting_of(file, chosen))
+  in_name = [*([] if named["--name"] else own), *shared]
   name = _name(base, in_name)
-  workdir = Path(given["--workdir"]) if given["--workdir"] else runs / name
+  workdir = Path(named["--workdir"]) if named["--workdir"] else runs / name
   return Run(file, chosen, (*own, *shared), name, workdir)
 
 

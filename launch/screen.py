@@ -60,8 +60,8 @@ class Screen:
     self._stream = stream
     self._in_place = stream.isatty()
     self._drawn: list[str] = []
-    self._said: dict[str, str] = {}
-    self._said_at = 0.0
+    self._printed: dict[str, str] = {}
+    self._printed_at = 0.0
 
   def show(self, members: Sequence[Member], summary: str) -> None:
     """Shows how the members stand, if that has changed.
@@ -73,15 +73,15 @@ class Screen:
     if self._in_place:
       self._draw(self._window(members), summary)
       return
-    now = time.monotonic()
+    clock = time.monotonic()
     for member in members:
       if member.state == "waiting" and not member.detail:
         continue
       line = ": ".join(filter(None, (member.run.name, member.state, member.detail)))
-      said = self._said.get(member.run.name, "")
-      news = not said.startswith(f"{member.run.name}: {member.state}")
-      if line != said and (news or now > self._said_at + LINE_SECONDS):
-        self._said[member.run.name], self._said_at = line, now
+      last = self._printed.get(member.run.name, "")
+      news = not last.startswith(f"{member.run.name}: {member.state}")
+      if line != last and (news or clock > self._printed_at + LINE_SECONDS):
+        self._printed[member.run.name], self._printed_at = line, clock
         print(f"{line} ({summary})", file=self._stream, flush=True)
 
   def close(self, members: Sequence[Member], summary: str) -> None:

@@ -136,8 +136,8 @@ class Sweep:
     """Runs main to its end; returns where in the log this start begins."""
     command = [*self._command, *member.run.flags]
     with member.log.open("ab") as log:
-      now = datetime.datetime.now().isoformat(" ", "seconds")
-      log.write(f"\n$ {shlex.join(command)}  # {now}\n".encode())
+      date = datetime.datetime.now().isoformat(" ", "seconds")
+      log.write(f"\n$ {shlex.join(command)}  # {date}\n".encode())
       log.flush()
       start = log.tell()
       # In a session of its own: a Ctrl-C at the terminal is for the sweep, which

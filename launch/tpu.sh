@@ -17,6 +17,10 @@ source launch/tpu/checks.sh
 source launch/tpu/slice.sh
 # shellcheck source=launch/tpu/claim.sh
 source launch/tpu/claim.sh
+# shellcheck source=launch/tpu/plan.sh
+source launch/tpu/plan.sh
+# shellcheck source=launch/tpu/lanes.sh
+source launch/tpu/lanes.sh
 # shellcheck source=launch/tpu/runs.sh
 source launch/tpu/runs.sh
 

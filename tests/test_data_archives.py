@@ -10,7 +10,7 @@ import tarfile
 import imagenet_tars as tars
 import pytest
 
-from robustjax.data import archives
+from robustjax.data import archives, classes
 from robustjax.errors import UserError
 
 
@@ -179,12 +179,12 @@ def test_names_that_would_shift_the_labels(folder, change):
 
 
 def test_more_validation_images_than_labels(folder, monkeypatch):
-  lists = archives._list
+  lists = classes.imagenet_synsets
 
   def shorter(name):
     return lists(name)[:5] if name == "validation_labels.txt" else lists(name)
 
-  monkeypatch.setattr(archives, "_list", shorter)
+  monkeypatch.setattr(classes, "imagenet_synsets", shorter)
   refused(folder, "holds 6 images where 5 have labels", tars.VALIDATION)
   members = tars.validation_members(validation=5)  # as many as labels are enough
   (folder / tars.VALIDATION).write_bytes(tars.tar(members))

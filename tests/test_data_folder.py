@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from data_files import encoded, image_folder, picture
 
-from robustjax.data import decode, folder, sources
+from robustjax.data import classes, decode, folder, sources
 from robustjax.errors import UserError
 
 
@@ -25,7 +25,7 @@ def test_a_folder_is_opened_by_its_path(images):
     name = source.class_names[label]
     path = images / "train" / name / f"{name}_{number}.jpg"
     assert source[i] == {"image": path.read_bytes(), "label": label}
-    assert source.place(i) == str(path)
+    assert source.location(i) == str(path)
 
 
 def test_channels_are_those_asked_for(images):
@@ -41,7 +41,7 @@ def test_classes_and_files_are_in_the_order_of_their_names(tmp_path):
     (tmp_path / "train" / name).write_bytes(b"")
   files = folder.read(tmp_path, "train")
   assert files.class_names == ("n1", "n10", "n2")
-  assert [files.place(i) for i in range(len(files))] == [
+  assert [files.location(i) for i in range(len(files))] == [
     str(tmp_path / "train" / name) for name in order
   ]
   assert [files[i]["label"] for i in range(6)] == [0, 0, 0, 1, 1, 2]
@@ -66,7 +66,7 @@ def test_a_source_survives_pickling(images):
   source = sources.open_source(str(images), split="train")
   again = pickle.loads(pickle.dumps(source))
   assert again == source and again[4] == source[4]
-  assert again.place(4) == source.place(4)
+  assert again.location(4) == source.location(4)
 
 
 def test_a_worker_gets_little_more_than_the_names(tmp_path):
@@ -112,7 +112,7 @@ def test_splits_with_other_classes_are_refused(images, change, words):
   change(images / "val")
   train, val = (sources.open_source(str(images), split=s) for s in ("train", "val"))
   with pytest.raises(UserError, match=words):
-    sources.check_same_classes(train, val)
+    classes.check_same(train, val)
 
 
 def test_a_file_that_is_gone_is_named(images):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from data_files import write_fake, write_idx
 
-from robustjax.data import idx, pipeline, sources, transforms
+from robustjax.data import classes, idx, pipeline, sources, transforms
 from robustjax.errors import UserError
 
 
@@ -39,7 +39,7 @@ def test_its_pixels_go_through_the_pipeline(fake):
 
 def test_an_image_is_named_by_its_file(fake):
   source = sources.open_source(str(fake), split="test")
-  assert source.place(7) == f"{fake}/t10k-images-idx3-ubyte.gz, image 7"
+  assert source.location(7) == f"{fake}/t10k-images-idx3-ubyte.gz, image 7"
 
 
 def test_another_split_is_one_line(fake):
@@ -66,7 +66,7 @@ def test_debians_files():
   )
   assert (len(train), len(test)) == (60000, 10000)
   shipped = sources.open_source("fashion_mnist_mini", split="train")
-  sources.check_same_classes(train, shipped)
+  classes.check_same(train, shipped)
 
 
 @pytest.mark.parametrize(

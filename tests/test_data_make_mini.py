@@ -11,7 +11,7 @@ import pytest
 from data_files import write_fake
 from tensorflow_datasets.proto import tf_feature_pb2
 
-from robustjax.data import decode, idx, make_mini, sources
+from robustjax.data import array_record, decode, idx, make_mini, sources
 from robustjax.errors import UserError
 
 DEBIAN = idx.DEBIAN
@@ -38,8 +38,8 @@ def test_fake_set_is_balanced_and_keeps_pixels(tmp_path):
   folder = make_mini.make(fake, tmp_path / "out", {"train": 3, "test": 2})
   originals = idx.read_idx(fake / "train-images-idx3-ubyte.gz")
   assert folder == tmp_path / "out" / "fashion_mnist_mini" / "1.0.0"
-  builder_source = sources.tfds.builder_from_directory(str(folder)).as_data_source(
-    split="train", decoders={"image": sources.tfds.decode.SkipDecoding()}
+  builder_source = array_record.tfds.builder_from_directory(str(folder)).as_data_source(
+    split="train", decoders={"image": array_record.tfds.decode.SkipDecoding()}
   )
   assert len(builder_source) == 30
   for i in range(30):

@@ -388,7 +388,7 @@ def test_number_that_was_not_counted_is_not_said_to_be(folder, capsys):
   train, validation = archives.check(folder)
   size = archives.OFFICIAL[tars.TRAIN].size
   train = dataclasses.replace(train, size=size, counted=False)
-  prepare._say_what_is_found((train, validation))
+  prepare._print_archives((train, validation))
   first, second = capsys.readouterr().out.splitlines()
   assert first.endswith("(the official size; its images are counted as they are read)")
   assert "counted" not in second

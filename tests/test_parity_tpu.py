@@ -17,7 +17,6 @@ from robustjax.preflight import (
   answers,
   chips,
   compiling,
-  hlo,
   programs,
   table,
   topology,
@@ -103,8 +102,8 @@ def test_memory_and_work_of_the_train_step():
   assert stats.peak_memory_in_bytes <= memory.total - memory.code
   assert memory.arguments < memory.total <= stats.temp_size_in_bytes + 2**20
   assert made.memory.arguments >= sum(step.parts.values())
-  assert hlo.longest(made.work).trips == 7 and not hlo.unknown_loops(made.work)
-  bytes_ = hlo.collectives(made.work)["all-reduce"].bytes
+  assert made.work.longest_loop.trips == 7 and not made.work.unknown_loops
+  bytes_ = made.work.total_collectives["all-reduce"].bytes
   summed = step.parts["parameters"] + step.parts["statistics"]
   assert summed <= bytes_ < summed + 100  # and the metrics
 
@@ -128,7 +127,7 @@ def test_fewer_attack_steps_are_fewer_trips_and_nothing_else():
     compiling.compile_program(train_step(config, target), target)
     for config in (seven, five)
   )
-  assert hlo.with_trips(one.work, 5) == other.work
+  assert one.work.with_trips(5) == other.work
   near = pytest.approx(other.memory.temporaries, rel=0.02)
   assert one.memory.temporaries == near
   assert one.memory.arguments == other.memory.arguments

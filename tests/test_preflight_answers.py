@@ -5,7 +5,7 @@ import types
 import jax
 import pytest
 
-from robustjax.preflight import answers, hlo
+from robustjax.preflight import answers, cost
 
 G = 2**30
 
@@ -38,25 +38,25 @@ USED = (
 
 @pytest.mark.parametrize(("words", "needed"), [(TOTAL, 16.05 * G), (USED, 17.5 * G)])
 def test_a_refusal_for_memory_is_an_answer(tmp_path, words, needed):
-  made = answers.whole(Refused(words), tmp_path, False)
+  made = answers.compile_fully(Refused(words), tmp_path, False)
   assert made.memory is None and made.work is None
   assert made.needed == int(needed) and "\n" not in made.refusal
 
 
 def test_a_refusal_may_say_no_number(tmp_path):
   words = "RESOURCE_EXHAUSTED: too much"
-  assert answers.whole(Refused(words), tmp_path, False).needed is None
+  assert answers.compile_fully(Refused(words), tmp_path, False).needed is None
 
 
 @pytest.mark.parametrize(("is_tpu", "needed"), [(True, 26125743616), (False, 17.5 * G)])
 def test_a_tpus_report_is_more_exact_than_its_refusal(tmp_path, is_tpu, needed):
   (tmp_path / "m.memory-usage-report.txt").write_text(REPORT)
-  assert answers.whole(Refused(USED), tmp_path, is_tpu).needed == needed
+  assert answers.compile_fully(Refused(USED), tmp_path, is_tpu).needed == needed
 
 
 def test_other_errors_of_the_compiler_are_no_answers(tmp_path):
   with pytest.raises(jax.errors.JaxRuntimeError, match="a bug"):
-    answers.whole(Refused("INTERNAL: a bug"), tmp_path, True)
+    answers.compile_fully(Refused("INTERNAL: a bug"), tmp_path, True)
 
 
 @pytest.mark.parametrize("unit", list(enumerate("KMGT", 1)))
@@ -119,7 +119,7 @@ def test_a_compile_that_was_stopped_is_read_from_what_was_written(tmp_path):
   total = 26125743616
   assert made.memory == answers.Memory(7000, 620, total - 7620, None)
   assert made.memory.total == total
-  assert made.work == hlo.read(MODULE) and hlo.flops(made.work) == 2 * 2 * 2 * 3
+  assert made.work == cost.analysis(MODULE) and made.work.total_flops == 2 * 2 * 2 * 3
 
 
 @pytest.mark.parametrize("lacking", ["*.after_optimizations.txt", "*report.txt"])

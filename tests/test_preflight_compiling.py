@@ -7,7 +7,8 @@ import pytest
 from test_preflight_answers import USED, Refused
 from test_preflight_programs import small
 
-from robustjax.preflight import answers, compiling, hlo, programs, topology
+from robustjax.preflight import answers, compiling, cost, programs, topology
+from robustjax.preflight.work import Work
 from robustjax.runtime import parallel
 
 
@@ -35,17 +36,17 @@ def test_memory_is_the_compilers_own_and_aliased_arguments_count_once(target):
     + stats.generated_code_size_in_bytes
   )
   assert made.memory.arguments >= sum(step.parts.values())
-  assert made.work == hlo.read(compiled.as_text())
+  assert made.work == cost.analysis(compiled.as_text())
 
 
 def test_the_gradients_cross_the_devices_once(target):
   (step, _) = programs.training(small(), parallel.mesh(target.devices))
   made = compiling.compile_program(step, target)
   parameters, statistics = step.parts["parameters"], step.parts["statistics"]
-  bytes_ = hlo.collectives(made.work)["all-reduce"].bytes
+  bytes_ = made.work.total_collectives["all-reduce"].bytes
   assert parameters + statistics <= bytes_ < parameters + statistics + 100
-  assert hlo.longest(made.work).trips == 7  # the attack's loop
-  assert not hlo.unknown_loops(made.work)
+  assert made.work.longest_loop.trips == 7  # the attack's loop
+  assert not made.work.unknown_loops
 
 
 def test_a_result_is_kept(target, reading, tmp_path):
@@ -84,7 +85,7 @@ def test_a_refusal_is_kept_and_another_error_is_not(target, tmp_path):
 
 def stopped(size):
   memory = answers.Memory(size, 0, 0, None)
-  return answers.Compiled(memory, None, "", hlo.Work(1.0), 0.0)
+  return answers.Compiled(memory, None, "", Work(1.0), 0.0)
 
 
 def test_what_was_stopped_early_answers_only_quick_ones(
@@ -144,7 +145,7 @@ def test_what_compiles_is_marked_until_it_ends(target, reading, run, monkeypatch
     assert len(list(run.iterdir())) == 1
     raise KeyboardInterrupt
 
-  monkeypatch.setattr(answers, "whole", interrupted)
+  monkeypatch.setattr(answers, "compile_fully", interrupted)
   with pytest.raises(KeyboardInterrupt):
     compiling.compile_program(reading, target)
   assert not list(run.iterdir())
@@ -159,7 +160,7 @@ def test_a_crash_is_known_to_its_command_and_not_kept(
 
   assert not compiling.crashed(run, 11)  # nothing was compiling
   with monkeypatch.context() as patch, pytest.raises(FileNotFoundError):
-    patch.setattr(answers, "whole", crash)
+    patch.setattr(answers, "compile_fully", crash)
     compiling.compile_program(reading, target, tmp_path / "cache")
   made = compiling.compile_program(reading, target, tmp_path / "cache")
   assert made.kept and made.crashed and made.memory is None and "11" in made.refusal

@@ -129,7 +129,7 @@ def test_too_many_devices_for_the_batch_names_how_many_would_do(monkeypatch, cap
 def test_whether_a_batch_splits_is_known_without_a_compiler(
   monkeypatch, capsys, devices, status
 ):
-  monkeypatch.delattr(command.examine, "examine")
+  monkeypatch.delattr(command.examination, "examine")
   found, out, err = say(monkeypatch, capsys, *NET, f"--devices={devices}")
   assert found == status
   assert (f"on {devices} devices, {256 // devices} images each" in out) == (status == 0)

@@ -39,7 +39,10 @@ def test_a_compile_that_ended_first_is_the_whole_answer(
   found = quick._answer(tmp_path, 0)
   lowered = reading.function.lower(*reading.arguments)
   (other := tmp_path / "other").mkdir()
-  assert found == answers.whole(lowered, other, False) and found.memory.code is not None
+  assert (
+    found == answers.compile_fully(lowered, other, False)
+    and found.memory.code is not None
+  )
 
 
 def test_another_program_than_was_asked_for_is_no_answer(

@@ -11,11 +11,11 @@ from robustjax.preflight import (
   answers,
   chips,
   compiling,
-  hlo,
   programs,
   table,
   topology,
 )
+from robustjax.preflight.work import Loop, Work
 from robustjax.report import settings
 
 
@@ -68,14 +68,14 @@ def test_a_slice_with_more_devices_than_groups_has_a_larger_batch(
 
 def fake(program, target, cache):
   """A train step of 30 attack steps with 10 operations each, and 5 beside them."""
-  loop = hlo.Loop(30 if program.name != programs.ADVANCE else None, hlo.Work(10.0))
+  loop = Loop(30 if program.name != programs.ADVANCE else None, Work(10.0))
   looped = program.name != programs.READ
   trains = program.name == programs.TRAIN
   return answers.Compiled(
     memory=answers.Memory(chips.GIB if trains else chips.GIB // 10, 0, 0, 0),
     needed=None,
     refusal="",
-    work=hlo.Work(5.0, loops=(loop,) if looped else ()),
+    work=Work(5.0, loops=(loop,) if looped else ()),
     seconds=1.0,
   )
 

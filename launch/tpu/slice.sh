@@ -14,7 +14,7 @@ born=       # $SECONDS when it became active: what came before costs nothing
 spent=0     # seconds of the slices before this one
 was_active= # whether this command ever got one
 installed=  # whether an installation ever went well
-seen=       # whether this one was seen to exist
+existed=    # whether this one was ever there
 deleted=    # whether it was, and then was no more: a preempted one still has its request
 
 # By which a slice of this command is known from one of the same name.
@@ -29,7 +29,7 @@ look() {
     read -r state label <<<"${output:-UNKNOWN}"
     [[ -z $dry ]] || state=ACTIVE
     if [[ $created && $label && $label != "$token" ]]; then
-      state=GONE seen=1 created=
+      state=GONE existed=1 created=
     fi
   elif [[ $errors == *NOT_FOUND* ]]; then
     state=GONE
@@ -37,9 +37,9 @@ look() {
     state=UNKNOWN
   fi
   case $state in
-    GONE | DELETING) deleted=$seen ;;
+    GONE | DELETING) deleted=$existed ;;
     UNKNOWN) ;;
-    *) seen=1 ;;
+    *) existed=1 ;;
   esac
   [[ $state == ACTIVE ]] || return 0
   : "${born:=$SECONDS}"
@@ -57,7 +57,7 @@ look_closely() {
       PREEMPTED | TERMINATED | STOPPED | STOPPING | DELETING) state=$output ;;
     esac
   elif [[ $errors == *NOT_FOUND* ]]; then
-    state=GONE deleted=$seen
+    state=GONE deleted=$existed
   fi
 }
 
@@ -91,7 +91,7 @@ open_slice() {
 refuse_namesake() {
   [[ -z $dry ]] || return 0
   look
-  born='' was_active='' seen=''
+  born='' was_active='' existed=''
   [[ $state != UNKNOWN ]] || fail "gcloud cannot look for $slice: $errors"
   [[ $state == GONE ]] ||
     fail "there is a slice called $slice already ($state): if nobody needs it, say launch/tpu.sh delete $slice --project=$project --zone=$zone; else give this one a --name"
@@ -102,7 +102,7 @@ create_slice() {
   [[ -z $service_account ]] || account=("--service-account=$service_account")
   write_watchdog
   say "asking for $slice: $type in $zone ${tier[*]:-on demand}"
-  created=maybe creating=1 seen='' deleted=''
+  created=maybe creating=1 existed='' deleted=''
   local command=(gcloud compute tpus queued-resources create "$slice" "${where[@]}" \
     "--node-id=$slice" "--accelerator-type=$type" "--runtime-version=$runtime" \
     ${tier[@]+"${tier[@]}"} ${account[@]+"${account[@]}"} "--scopes=$SCOPES" \

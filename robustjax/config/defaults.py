@@ -41,7 +41,7 @@ class Data:
   train_examples: int = default(1281167, "images", "paper section 3: ImageNet")
   test_examples: int = default(50000, "images", "FD: ImageNet's validation set")
   classes: int = default(1000, "classes", "paper section 3")
-  # `sources.class_digest` of the synsets in the order of TFDS's labels, which is also
+  # `classes.digest` of the synsets in the order of TFDS's labels, which is also
   # that of sorted folders.
   class_digest: str = default(
     "385e0240499426c0", "of the class names; not checked if empty", "ours"

@@ -8,8 +8,7 @@ import tarfile
 from collections.abc import Sequence
 from typing import IO
 
-import tensorflow_datasets as tfds
-
+from robustjax.data import classes
 from robustjax.errors import UserError
 
 TRAIN, VALIDATION = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
@@ -106,12 +105,12 @@ def check_train(path: pathlib.Path) -> Archive:
   official, size = OFFICIAL[TRAIN], path.stat().st_size
   with path.open("rb", buffering=0) as file:  # a header is all that is read at a place
     members = _members(path, file)
-    classes = _classes(path, members)
+    synsets = _classes(path, members)
     if size != official.size:
       images = sum(_images(path, file, member) for member in members)
-      return Archive(path, size, len(classes), images)
-    if len(classes) != official.classes:
-      raise _damaged(path, f"{len(classes)} of {official.classes} classes are in it")
+      return Archive(path, size, len(synsets), images)
+    if len(synsets) != official.classes:
+      raise _damaged(path, f"{len(synsets)} of {official.classes} classes are in it")
     for member in members:
       file.seek(member.offset_data + member.size - _BLOCK)
       if any(file.read(_BLOCK)):
@@ -135,7 +134,7 @@ def check_validation(path: pathlib.Path) -> Archive:
     expected = f"ILSVRC2012_val_{number:08d}.JPEG"
     if name != expected:
       raise _other(path, f"holds {name} where {expected} is expected")
-  labels = _list("validation_labels.txt")
+  labels = classes.imagenet_synsets("validation_labels.txt")
   if len(names) > len(labels):
     raise _other(path, f"holds {len(names)} images where {len(labels)} have labels")
   if size == official.size and len(names) != official.images:
@@ -143,14 +142,9 @@ def check_validation(path: pathlib.Path) -> Archive:
   return Archive(path, size, len(set(labels[: len(names)])), len(names))
 
 
-def _list(name: str) -> list[str]:
-  """One of the lists of synsets that TFDS has."""
-  return list(tfds.core.tfds_path(f"datasets/imagenet2012/{name}").read_text().split())
-
-
 def _classes(path: pathlib.Path, members: Sequence[tarfile.TarInfo]) -> set[str]:
   """The classes that the training archive has a tar for."""
-  synsets, found = set(_list("labels.txt")), set()
+  synsets, found = set(classes.imagenet_synsets("labels.txt")), set()
   for member in members:
     synset = member.name.removesuffix(".tar")
     if synset not in synsets or synset == member.name:
@@ -194,7 +188,7 @@ def _members(
   """
   start = outer.offset_data if outer else 0
   stop = start + outer.size if outer else os.fstat(file.fileno()).st_size
-  what = f"{outer.name} in it" if outer else "it"
+  subject = f"{outer.name} in it" if outer else "it"
   file.seek(start)
   if file.read(2) == _GZIP:
     raise _other(path, f"is compressed with gzip{f' ({outer.name})' if outer else ''}")
@@ -204,18 +198,18 @@ def _members(
       # What follows a tar without an end is read as a part of it.
       members = [m for m in archive.getmembers() if m.offset < stop]
   except tarfile.TarError as error:
-    raise _damaged(path, f"{what} is cut short or no tar ({error})") from error
+    raise _damaged(path, f"{subject} is cut short or no tar ({error})") from error
   if not members:
-    raise _damaged(path, f"{what} holds nothing, or is no tar")
+    raise _damaged(path, f"{subject} holds nothing, or is no tar")
   for member in members:
     if not member.isreg() or "/" in member.name:
       raise _other(path, f"holds {member.name}, a folder or what is in one")
-  _check_end(path, file, members[-1], stop, what)
+  _check_end(path, file, members[-1], stop, subject)
   return members
 
 
 def _check_end(
-  path: pathlib.Path, file: IO[bytes], last: tarfile.TarInfo, stop: int, what: str
+  path: pathlib.Path, file: IO[bytes], last: tarfile.TarInfo, stop: int, subject: str
 ) -> None:
   """Checks that the end of an archive follows the last member that was found."""
   blocks = -(-last.size // _BLOCK)  # the last of them is filled up
@@ -224,23 +218,23 @@ def _check_end(
   after = file.read(min(stop - end, _LOOK)) if end < stop else b""
   if len(after) < _BLOCK or any(after):
     problem = "is damaged behind" if any(after) else "is cut short at"
-    raise _damaged(path, f"{what} {problem} {last.name}")
+    raise _damaged(path, f"{subject} {problem} {last.name}")
 
 
-def _damaged(path: pathlib.Path, what: str) -> UserError:
+def _damaged(path: pathlib.Path, problem: str) -> UserError:
+  official, size = OFFICIAL[path.name], path.stat().st_size
   return UserError(
-    f"{path} is not complete: {what}; copy or download it again (the official file has"
-    f" {OFFICIAL[path.name].size:,} bytes, this one {path.stat().st_size:,}, and the"
-    f" MD5 {OFFICIAL[path.name].md5})"
+    f"{path} is not complete: {problem}; copy or download it again (the official file"
+    f" has {official.size:,} bytes, this one {size:,}, and the MD5 {official.md5})"
   )
 
 
-def _other(path: pathlib.Path, what: str) -> UserError:
+def _other(path: pathlib.Path, difference: str) -> UserError:
   layout = {
     TRAIN: "a tar for each class, <synset>.tar, that holds <synset>_<number>.JPEG",
     VALIDATION: "the images ILSVRC2012_val_00000001.JPEG, ..._00000002.JPEG and so on",
   }
   return UserError(
-    f"{path} is not the archive of that name: it {what}; the official one holds"
+    f"{path} is not the archive of that name: it {difference}; the official one holds"
     f" {layout[path.name]}, and no folder"
   )

@@ -43,11 +43,11 @@ class Files:
   def __getitem__(self, index: int) -> dict[str, Any]:
     """The file's bytes and the class's number, as "image" and "label"."""
     return {
-      "image": pathlib.Path(self.place(index)).read_bytes(),
+      "image": pathlib.Path(self.location(index)).read_bytes(),
       "label": self._label(index),
     }
 
-  def place(self, index: int) -> str:
+  def location(self, index: int) -> str:
     """The path of an image."""
     label = self._label(index)
     names = self.names[label]

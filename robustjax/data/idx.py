@@ -55,7 +55,7 @@ class Images:
     """The pixels and the label of an image, as "image" and "label"."""
     return {"image": self.images[index], "label": int(self.labels[index])}
 
-  def place(self, index: int) -> str:
+  def location(self, index: int) -> str:
     """Where an image is: the file, and the image's number in it."""
     return f"{self.path}, image {index}"
 

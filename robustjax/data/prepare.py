@@ -58,15 +58,15 @@ def prepare(folder: pathlib.Path, data_dir: pathlib.Path) -> None:
   started = time.monotonic()
   print(f"Checking the archives in {folder}", flush=True)
   found = archives.check(folder)
-  _say_what_is_found(found)
+  _print_archives(found)
   with _claim(family) as unfinished:
     if target.exists():
       raise UserError(f"{target} was prepared meanwhile by another process: use that")
     _check_room(found, data_dir)
     _check_files(found)
     try:
-      made = imagenet2012.write(*found, unfinished, _progress)
-      made.rename(target)
+      prepared = imagenet2012.write(*found, unfinished, _progress)
+      prepared.rename(target)
     except (OSError, RuntimeError) as error:
       raise _disk_error(error, data_dir) from error
   seconds = time.monotonic() - started
@@ -91,7 +91,7 @@ def _prepared_already(data_dir: pathlib.Path, target: pathlib.Path) -> str:
     ) from error
 
 
-def _say_what_is_found(found: Sequence[archives.Archive]) -> None:
+def _print_archives(found: Sequence[archives.Archive]) -> None:
   for archive in found:
     official = archives.OFFICIAL[archive.path.name]
     note = "" if archive.official else f" (not the official {official.size:,})"
@@ -174,8 +174,8 @@ def _disk_error(error: Exception, data_dir: pathlib.Path) -> Exception:
   while cause and not reason:  # TFDS wraps them
     if isinstance(cause, OSError):
       reason = cause.strerror
-    elif said := _ARRAY_RECORD_ERROR.search(str(cause)):
-      reason = said[1]
+    elif match := _ARRAY_RECORD_ERROR.search(str(cause)):
+      reason = match[1]
     cause = cause.__cause__
   if not reason:
     return error

@@ -61,8 +61,8 @@ def evaluate(
   cost = sum(t.readings[-1] for t in plan) * len(branches)
   bar = log.progress("evaluate", batch_count * cost, done * cost, "attack steps", shows)
 
-  def after_chunk(made: int) -> None:
-    bar.update(made)
+  def after_chunk(steps_made: int) -> None:
+    bar.update(steps_made)
     if stop.requested():
       bar.close()
       raise Stopped(f"during the evaluation, after {done} of {batch_count} batches")

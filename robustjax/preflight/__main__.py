@@ -24,7 +24,7 @@ from robustjax.preflight import (
   answers,
   chips,
   compiling,
-  examine,
+  examination,
   quick,
   table,
   text,
@@ -76,8 +76,8 @@ def _status_of_child(folder: Path) -> int | None:
     folder: what it writes here goes when all ends, however that is.
   """
   words = [sys.executable, "-c", _CHILD, *sys.argv[1:]]
-  own = {"TMPDIR": str(folder), compiling.RUN: str(folder)}
-  child = subprocess.Popen(words, env={**os.environ, **own})
+  environment = {"TMPDIR": str(folder), compiling.RUN: str(folder)}
+  child = subprocess.Popen(words, env={**os.environ, **environment})
   try:
     status = child.wait()
   finally:
@@ -95,44 +95,46 @@ def _status_of_child(folder: Path) -> int | None:
   return 128 - status
 
 
-def run(given: argparse.Namespace) -> int:
-  """Does what the flags say."""
-  cache = Path(given.cache) if given.cache else None
-  if given.all:
-    _no_config(given)
+def run(options: argparse.Namespace) -> int:
+  """Does what the flags say; returns the exit status."""
+  cache = Path(options.cache) if options.cache else None
+  if options.all:
+    if options.rest:
+      raise UserError(
+        f"--all takes no {options.rest[0]!r}: it knows the paper's settings"
+      )
     table.write(
-      [name for names in given.topology for name in names.split(",")],
-      Path(given.out),
-      utilisation=given.utilisation,
+      [name for names in options.topology for name in names.split(",")],
+      Path(options.out),
+      utilisation=options.utilisation,
       cache=cache,
     )
     return FITS
-  config = _config(given.rest)
-  if given.devices:
-    examine.check(config, given.devices)
-    images = config.train.batch_size // given.devices
-    told = (
-      f"main takes {config.setting} on {given.devices} devices, {images} images each"
-    )
-    if given.json:
-      devices = {"devices": given.devices, "images_per_device": images}
-      told = json.dumps({"setting": config.setting, **devices}, indent=2)
-    print(told)
+  config = _config(options.rest)
+  if options.devices:
+    examination.check(config, options.devices)
+    _print_split(config, options.devices, options.json)
     return FITS
-  target = _target(given)
-  found = examine.examine(
+  examined = examination.examine(
     config,
-    target,
-    utilisation=given.utilisation,
+    _target(options),
+    utilisation=options.utilisation,
     cache=cache,
-    look_for_largest=given.largest,
-    quick=given.quick,
+    look_for_largest=options.largest,
+    quick=options.quick,
   )
-  if given.json:
-    print(json.dumps(text.values(found), indent=2))
+  if options.json:
+    print(json.dumps(text.values(examined), indent=2))
   else:
-    print(text.lines(found))
-  return FITS if found.fits else DOES_NOT_FIT
+    print(text.lines(examined))
+  return FITS if examined.fits else DOES_NOT_FIT
+
+
+def _print_split(config: Config, devices: int, as_json: bool) -> None:
+  images = config.train.batch_size // devices
+  values = {"setting": config.setting, "devices": devices, "images_per_device": images}
+  line = f"main takes {config.setting} on {devices} devices, {images} images each"
+  print(json.dumps(values, indent=2) if as_json else line)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -152,18 +154,18 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     allow_abbrev=False,
     usage="%(prog)s --config=FILE[:VARIANTS] --topology=SLICE [--config.x.y=value ...]",
   )
-  where = parser.add_mutually_exclusive_group(required=True)
-  where.add_argument(
+  targets = parser.add_mutually_exclusive_group(required=True)
+  targets.add_argument(
     "--topology",
     action="append",
     metavar="SLICE",
     help="such as v5e:16x16, or Google Cloud's name, v5e-256; kinds are"
     f" {', '.join(chips.CHIPS)}",
   )
-  where.add_argument(
+  targets.add_argument(
     "--device", metavar="cpu|GPU", help="this machine's CPU, or its GPU by name (h100)"
   )
-  where.add_argument(
+  targets.add_argument(
     "--devices",
     type=_count,
     metavar="N",
@@ -203,15 +205,15 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     help="every setting of the paper on each --topology, as a table in --out",
   )
   parser.add_argument("--out", metavar="FILE.md", help="where --all writes")
-  given, rest = parser.parse_known_args(words)
-  given.rest = rest
-  if given.all and not (given.out and given.topology):
+  options, rest = parser.parse_known_args(words)
+  options.rest = rest
+  if options.all and not (options.out and options.topology):
     raise UserError("--all needs --topology=SLICE[,SLICE...] and --out=FILE.md")
-  if not given.all and (given.out or len(given.topology or [""]) > 1):
+  if not options.all and (options.out or len(options.topology or [""]) > 1):
     raise UserError("--out and several --topology are for --all")
-  if given.quick and not given.topology:
+  if options.quick and not options.topology:
     raise UserError("--quick is for --topology: no other compiler says so early")
-  return given
+  return options
 
 
 def _share(word: str) -> float:
@@ -246,15 +248,10 @@ def _config(words: Sequence[str]) -> Config:
   return flags.parse()
 
 
-def _no_config(given: argparse.Namespace) -> None:
-  if given.rest:
-    raise UserError(f"--all takes no {given.rest[0]!r}: it knows the paper's settings")
-
-
-def _target(given: argparse.Namespace) -> topology.Target:
-  if given.topology:
-    return topology.tpu(given.topology[0])
-  return topology.cpu() if given.device == "cpu" else topology.gpu(given.device)
+def _target(options: argparse.Namespace) -> topology.Target:
+  if options.topology:
+    return topology.tpu(options.topology[0])
+  return topology.cpu() if options.device == "cpu" else topology.gpu(options.device)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ from typing import Any
 
 import jax
 
-from robustjax.preflight import hlo
+from robustjax.preflight import cost
+from robustjax.preflight.work import Work, from_dict
 
 # Signals that a process ends of whose compiler has a bug.
 CRASHES = frozenset(
@@ -71,13 +72,13 @@ class Compiled:
   memory: Memory | None
   needed: int | None
   refusal: str
-  work: hlo.Work | None
+  work: Work | None
   seconds: float
   kept: bool = False
   crashed: bool = False
 
 
-def whole(lowered: Any, folder: Path, is_tpu: bool) -> Compiled:
+def compile_fully(lowered: Any, folder: Path, is_tpu: bool) -> Compiled:
   """Compiles a program to its end.
 
   Args:
@@ -88,14 +89,17 @@ def whole(lowered: Any, folder: Path, is_tpu: bool) -> Compiled:
   Returns:
     What the compiler says, which may be that the program does not fit.
   """
+  options = {"xla_dump_to": str(folder), "xla_dump_hlo_as_text": True}
   try:
-    compiled = lowered.compile(compiler_options=_options(folder))
+    compiled = lowered.compile(compiler_options=options)
   except jax.errors.JaxRuntimeError as error:
-    if "RESOURCE_EXHAUSTED" not in str(error):
+    text = str(error)
+    if "RESOURCE_EXHAUSTED" not in text:
       raise
-    return _refused(str(error), assigned(folder) if is_tpu else None)
+    needed = (assigned(folder) if is_tpu else None) or out_of_memory(text)
+    return Compiled(None, needed, " ".join(text.splitlines()[0].split()), None, 0.0)
   memory = _memory(compiled.memory_analysis(), assigned(folder) if is_tpu else None)
-  return Compiled(memory, None, "", hlo.read(compiled.as_text()), 0.0)
+  return Compiled(memory, None, "", cost.analysis(compiled.as_text()), 0.0)
 
 
 def crashed(number: int, words: str = "") -> Compiled:
@@ -129,13 +133,13 @@ def stopped(folder: Path) -> Compiled:
   if total is None or len(texts) != 1:
     raise ValueError(f"{len(texts)} programs were written and {total} bytes assigned")
   arguments = outputs = 0
-  for size, what in _allocations(folder):
-    if "parameter" in what:
+  for size, use in _allocations(folder):
+    if "parameter" in use:
       arguments += size
-    elif "maybe-live-out" in what:
+    elif "maybe-live-out" in use:
       outputs += size
   memory = Memory(arguments, outputs, total - arguments - outputs, None)
-  return Compiled(memory, None, "", hlo.read(texts[0]), 0.0)
+  return Compiled(memory, None, "", cost.analysis(texts[0]), 0.0)
 
 
 def assigned(folder: Path) -> int | None:
@@ -174,23 +178,11 @@ def out_of_memory(text: str) -> int | None:
 def from_json(saved: Mapping[str, Any]) -> Compiled:
   """Reads what `dataclasses.asdict` made of an answer."""
   memory, work = saved["memory"], saved["work"]
-  return Compiled(
-    memory=Memory(**memory) if memory else None,
-    needed=saved["needed"],
-    refusal=saved["refusal"],
-    work=hlo.from_dict(work) if work else None,
-    seconds=saved["seconds"],
-    crashed=saved["crashed"],
-  )
-
-
-def _options(folder: Path) -> dict[str, str | bool]:
-  return {"xla_dump_to": str(folder), "xla_dump_hlo_as_text": True}
-
-
-def _refused(text: str, found: int | None) -> Compiled:
-  first = " ".join(text.splitlines()[0].split())
-  return Compiled(None, found or out_of_memory(text), first, None, 0.0)
+  nested = {
+    "memory": Memory(**memory) if memory else None,
+    "work": from_dict(work) if work else None,
+  }
+  return Compiled(**{**saved, **nested})
 
 
 def _texts(folder: Path, name: str) -> Sequence[str]:
@@ -200,16 +192,16 @@ def _texts(folder: Path, name: str) -> Sequence[str]:
 def _allocations(folder: Path) -> Iterator[tuple[int, str]]:
   """Sizes in main memory ("color" is another memory's), and what each is for."""
   for text in _texts(folder, _BUFFERS):
-    for size, what in re.findall(r"^allocation \d+: size (\d+), (.*)$", text, re.M):
-      if not what.startswith("color"):
-        yield int(size), what
+    for size, use in re.findall(r"^allocation \d+: size (\d+), (.*)$", text, re.M):
+      if not use.startswith("color"):
+        yield int(size), use
 
 
-def _memory(stats: Any, found: int | None) -> Memory:
+def _memory(stats: Any, assigned: int | None) -> Memory:
   """From a compiled program's `memory_analysis`, and what was `assigned`."""
   arguments = stats.argument_size_in_bytes
   outputs = stats.output_size_in_bytes - stats.alias_size_in_bytes
   temporaries = stats.temp_size_in_bytes
-  if found is not None:
-    temporaries = max(0, found - arguments - outputs)
+  if assigned is not None:
+    temporaries = max(0, assigned - arguments - outputs)
   return Memory(arguments, outputs, temporaries, stats.generated_code_size_in_bytes)

@@ -29,9 +29,10 @@ _FLAGS = ("XLA_FLAGS", "LIBTPU_INIT_ARGS")
 # This code as it was imported: it may be edited while a table compiles.
 _CODE = [
   Path(__file__).with_name(name).read_text()
-  for name in ("answers.py", "chips.py", "hlo.py", "topology.py")
-]
-_QUICK = ".quick.json"
+  for name in (
+    "answers.py", "chips.py", "cost.py", "hlo.py", "topology.py", "work.py",
+  )
+]  # fmt: skip
 # The environment variable with the folder of one command, in which a process that
 # compiles says so: a compiler may crash, and take its process with it.
 RUN, _MARK = "ROBUSTJAX_PREFLIGHT", "compiling"
@@ -60,17 +61,20 @@ def compile_program(
   with _showing(f"{program.name}{remark} for {target.name}"):
     lowered = program.function.lower(*program.arguments)
     text = lowered.as_text()
-    kept = _Kept(cache, _key(text, target), quick)
-    if known := kept.read():
+    key = _key(text, target)
+    if known := _read(key, cache, quick):
       return known
     began = time.monotonic()
     if quick:
       result = compile_quickly(program, text, target)
     else:
-      with kept.marking(), tempfile.TemporaryDirectory() as folder:
-        result = answers.whole(lowered, Path(folder), target.is_tpu)
+      with _marked(key), tempfile.TemporaryDirectory() as folder:
+        result = answers.compile_fully(lowered, Path(folder), target.is_tpu)
     result = dataclasses.replace(result, seconds=time.monotonic() - began)
-    kept.write(result)
+    if cache and not result.crashed:
+      cache.mkdir(parents=True, exist_ok=True)
+      with contextlib.suppress(FileNotFoundError):  # another preflight had the same
+        log.write_json(cache / f"{key}.json", dataclasses.asdict(result))
     return result
 
 
@@ -95,44 +99,33 @@ def crashed(run: Path, signal: int) -> bool:
   return True
 
 
-class _Kept:
-  """The result of one program, in a file or nowhere."""
+def _read(key: str, cache: Path | None, quick: bool) -> Compiled | None:
+  """What this command or the cache knows; a whole result answers a quick one too."""
+  for folder in (_run(), cache):
+    file = folder / f"{key}.json" if folder else None
+    if file and file.exists():
+      known = answers.from_json(log.read_json(file))
+      if quick or known.memory is None or known.memory.code is not None:
+        return dataclasses.replace(known, kept=True)
+  return None
 
-  def __init__(self, cache: Path | None, key: str, quick: bool):
-    run = os.environ.get(RUN)
-    self._key = key
-    self._run = Path(run) if run else None
-    self._whole = cache / f"{key}.json" if cache else None
-    self._quick = cache / f"{key}{_QUICK}" if cache and quick else None
 
-  def read(self) -> Compiled | None:
-    """What is kept; a whole compile's result answers a quick one too."""
-    noted = self._run / f"{self._key}.json" if self._run else None
-    for file in (noted, self._whole, self._quick):
-      if file and file.exists():
-        return dataclasses.replace(answers.from_json(log.read_json(file)), kept=True)
-    return None
+def _run() -> Path | None:
+  """The folder of this command."""
+  return Path(os.environ[RUN]) if RUN in os.environ else None
 
-  def write(self, result: Compiled) -> None:
-    """Keeps a result as what it is: one without the code's size answers quick ones."""
-    stopped = result.memory is not None and result.memory.code is None
-    file = self._quick if stopped else self._whole
-    if file and not result.crashed:
-      file.parent.mkdir(parents=True, exist_ok=True)
-      with contextlib.suppress(FileNotFoundError):  # another preflight had the same
-        log.write_json(file, dataclasses.asdict(result))
 
-  @contextlib.contextmanager
-  def marking(self) -> Iterator[None]:
-    """Has the program's key in a file while this process compiles it."""
-    if self._run is None:
-      yield
-      return
-    (self._run / _MARK).write_text(self._key)
-    try:
-      yield
-    finally:
-      (self._run / _MARK).unlink()
+@contextlib.contextmanager
+def _marked(key: str) -> Iterator[None]:
+  """Has the program's key in a file while this process compiles it."""
+  mark = run / _MARK if (run := _run()) else None
+  if mark:
+    mark.write_text(key)
+  try:
+    yield
+  finally:
+    if mark:
+      mark.unlink()
 
 
 def _key(text: str, target: Target) -> str:
@@ -151,7 +144,7 @@ def _key(text: str, target: Target) -> str:
 
 
 @contextlib.contextmanager
-def _showing(what: str) -> Iterator[None]:
+def _showing(title: str) -> Iterator[None]:
   """Says on stderr what is compiled, and for how long: a compile cannot be looked into.
 
   On a terminal the line counts seconds; elsewhere there is one a minute.
@@ -162,7 +155,7 @@ def _showing(what: str) -> Iterator[None]:
   def show(end: str) -> None:
     elapsed = time.monotonic() - began
     start = "\r" if live else ""
-    print(f"{start}compiling the {what}: {elapsed:.0f} s", end=end, file=sys.stderr)
+    print(f"{start}compiling the {title}: {elapsed:.0f} s", end=end, file=sys.stderr)
     sys.stderr.flush()
 
   def tick() -> None:

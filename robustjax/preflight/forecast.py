@@ -5,6 +5,14 @@ in every program: the utilisation.
 """
 
 import dataclasses
+from collections.abc import Mapping
+
+from robustjax.config import Config
+from robustjax.evaluation import trajectory
+from robustjax.preflight import programs
+from robustjax.preflight.topology import Target
+from robustjax.preflight.work import Work
+from robustjax.run import schedule as schedules
 
 HOUR, DAY = 3600.0, 86400.0  # seconds
 
@@ -130,4 +138,72 @@ def forecast(
     validation_days=seconds(validation) / DAY,
     evaluation_days=seconds(evaluation) / DAY,
     chip_hours=chips * total / HOUR if chips else None,
+  )
+
+
+def forecast_of(
+  config: Config,
+  target: Target,
+  works: Mapping[str, Work | None],
+  utilisation: float,
+) -> Forecast | None:
+  """The forecast of a run from the work of its programs.
+
+  Args:
+    config: of the run.
+    target: where.
+    works: program's name -> work; None where it does not fit.
+    utilisation: the assumed part of the peak.
+
+  Returns:
+    The forecast; None without a published peak, or if a program does not fit.
+  """
+  operations = _operations(works)
+  if operations is None or target.peak is None:
+    return None
+  return forecast(
+    amount(config),
+    operations,
+    peak=target.peak,
+    utilisation=utilisation,
+    hosts=target.hosts,
+    chips=target.chips,
+  )
+
+
+def _operations(
+  works: Mapping[str, Work | None],
+) -> Operations | None:
+  """Operations by what they are for; None if a program that is needed does not fit."""
+  step, attack, reading = (
+    works.get(name) for name in (programs.TRAIN, programs.ADVANCE, programs.READ)
+  )
+  running = works.get(programs.RUNNING, step)
+  if step is None or running is None or attack is None or reading is None:
+    return None
+  loop = attack.longest_loop
+  return Operations(
+    step=step.total_flops,
+    running_step=running.total_flops,
+    attack_step=loop.body.total_flops if loop else 0.0,
+    reading=reading.total_flops,
+  )
+
+
+def amount(config: Config) -> Amount:
+  """How much a configuration has to do."""
+  schedule, values = schedules.schedule(config), config.eval
+  plan = trajectory.trajectories(values.readings, values.eps, values.step_size)
+  running_from = schedule.running_from
+  return Amount(
+    batch_size=config.train.batch_size,
+    steps=schedule.steps,
+    running_steps=0 if running_from is None else schedule.steps - running_from,
+    validations=-(-schedule.steps // schedule.save_every),
+    validation_batches=-(-config.train.validation_images // values.batch_size),
+    attack_steps=config.attack.steps,
+    evaluation_batches=-(-values.images // values.batch_size),
+    branches=2 if config.model.norm == "mbn" else 1,
+    evaluation_steps=sum(one.readings[-1] for one in plan),
+    readings=1 + sum(len(one.readings) for one in plan),
   )

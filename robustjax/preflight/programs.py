@@ -4,7 +4,6 @@ The arguments are shapes alone, spread over the devices as main spreads its arra
 """
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,7 +31,7 @@ class Program:
 
   Attributes:
     name: one of the names above.
-    function: jitted, as `assemble` makes it.
+    function: jitted, as `run.steps` makes it.
     arguments: what main calls it with, as shapes.
     parts: what the arguments are -> bytes a device.
     config: what it is made from.
@@ -51,11 +50,12 @@ class Program:
 def named(name: str, config: Config, mesh: Any) -> Program:
   """One of them by its name."""
   if name in (TRAIN, RUNNING):
-    made = training(config, mesh)
+    programs = training(config, mesh)
+  elif name == VALIDATION:
+    programs = [validation(config, mesh)]
   else:
-    made = [validation(config, mesh)] if name == VALIDATION else []
-    made = made or evaluation(config, mesh)
-  return next(one for one in made if one.name == name)
+    programs = evaluation(config, mesh)
+  return next(program for program in programs if program.name == name)
 
 
 def training(config: Config, mesh: Any) -> list[Program]:
@@ -144,7 +144,7 @@ def _parts(state: Any) -> dict[str, int]:
 
 
 def _bytes(tree: Any) -> int:
-  return sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(tree))
+  return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
 
 
 def _share(tree: Any, mesh: Any) -> int:

@@ -71,8 +71,8 @@ def _answer(folder: Path, status: int) -> Compiled:
     return answers.from_json(log.read_json(folder / _DONE))
   if answers.is_assigned(folder):
     return answers.stopped(folder)
-  said = folder / _ERRORS
-  words = said.read_text(errors="replace") if said.exists() else ""
+  errors = folder / _ERRORS
+  words = errors.read_text(errors="replace") if errors.exists() else ""
   if -status in answers.CRASHES:
     return answers.crashed(-status, words)
   if -status == signal.SIGKILL:
@@ -99,8 +99,8 @@ def _make(
   lowered = program.function.lower(*program.arguments)
   if _digest(lowered.as_text()) != digest:
     raise RuntimeError(f"the {name} is another program when it is made again")
-  found = answers.whole(lowered, folder, target.is_tpu)
-  log.write_json(folder / _DONE, dataclasses.asdict(found))
+  answer = answers.compile_fully(lowered, folder, target.is_tpu)
+  log.write_json(folder / _DONE, dataclasses.asdict(answer))
 
 
 def end_with_parent() -> None:

@@ -17,10 +17,12 @@ from pathlib import Path
 from robustjax import config as configs
 from robustjax.config import Config
 from robustjax.errors import UserError
-from robustjax.preflight import compiling, examine, hlo, programs, text
+from robustjax.preflight import compiling, examination, programs, text
 from robustjax.preflight.answers import Compiled
-from robustjax.preflight.forecast import Forecast
+from robustjax.preflight.examination import Checked
+from robustjax.preflight.forecast import Forecast, forecast_of
 from robustjax.preflight.topology import Target, tpu
+from robustjax.preflight.work import Work
 from robustjax.report import settings
 from robustjax.runtime import log, parallel
 
@@ -45,7 +47,6 @@ class Row:
       nobody says.
     fits: whether its train step and its evaluation do.
     crashed: whether the compiler crashed on one of them.
-    step_flops: operations of a device in a train step, or None.
     forecast: None if it does not fit.
   """
 
@@ -54,7 +55,6 @@ class Row:
   needed: int | None = None
   fits: bool = False
   crashed: bool = False
-  step_flops: float | None = None
   forecast: Forecast | None = None
 
 
@@ -76,11 +76,11 @@ def write(
   names = settings.names("paper")
   rows: dict[tuple[str, str], Row] = {}
   for target in targets:
-    known: dict[str, list[examine.Checked]] = {}
+    compiled: dict[str, list[Checked]] = {}
     for name in names:
       config = enough(paper(name), len(target.devices))
       log.complain(f"{name} on {target.name}")
-      rows[name, target.name] = _row(config, target, utilisation, cache, known)
+      rows[name, target.name] = _row(config, target, utilisation, cache, compiled)
       log.write_atomically(out, page(names, targets, rows, utilisation))
 
 
@@ -118,24 +118,22 @@ def _row(
   target: Target,
   utilisation: float,
   cache: Path | None,
-  known: dict[str, list[examine.Checked]],
+  compiled: dict[str, list[Checked]],
 ) -> Row:
   try:
-    examine.check(config, len(target.devices))
+    examination.check(config, len(target.devices))
   except UserError as error:
     return Row(refusal=str(error))
-  checked = _checked(one_program(config), target, cache, known)
-  if unknown := {name for one in checked for name in examine.uncounted(one)}:
+  checked = _checked(one_program(config), target, cache, compiled)
+  if unknown := {name for one in checked for name in examination.uncounted(one)}:
     raise ValueError(f"operations of {config.setting} are not known: {sorted(unknown)}")
-  works = {one.program.name: _own(one, config) for one in checked}
-  step = works[programs.TRAIN]
+  works = {one.program.name: _with_own_steps(one, config) for one in checked}
   return Row(
     images=config.train.batch_size // len(target.devices),
     needed=max((one.needed for one in checked if one.needed), default=None),
     fits=all(one.fits for one in checked),
     crashed=any(one.compiled.crashed for one in checked),
-    step_flops=hlo.flops(step) if step else None,
-    forecast=examine.forecast_of(config, target, works, utilisation),
+    forecast=forecast_of(config, target, works, utilisation),
   )
 
 
@@ -143,41 +141,42 @@ def _checked(
   config: Config,
   target: Target,
   cache: Path | None,
-  known: dict[str, list[examine.Checked]],
-) -> list[examine.Checked]:
+  compiled: dict[str, list[Checked]],
+) -> list[Checked]:
   flat = configs.flatten(config)
   inside = {k: v for k, v in flat.items() if k not in _OUTSIDE}
   epochs = config.train.epochs if config.optimizer.decay_every else 0
   key = repr((sorted(inside.items()), epochs))
-  if key not in known:
+  if key not in compiled:
     mesh = parallel.mesh(target.devices)
     evaluation = programs.evaluation(config, mesh)
     needed = [programs.training(config, mesh)[0], *evaluation[:2]]
-    known[key] = [
-      examine.Checked(one, _assigned(one, target, cache), target.hbm) for one in needed
+    compiled[key] = [
+      Checked(one, _assigned(one, target, cache), target.hbm) for one in needed
     ]
-  return known[key]
+  return compiled[key]
 
 
 def _assigned(
   program: programs.Program, target: Target, cache: Path | None
 ) -> Compiled:
   """What is known when memory is assigned, whatever else is kept from other times."""
-  made = compiling.compile_program(program, target, cache, quick=True)
-  if made.memory is None:
-    return made
-  return dataclasses.replace(made, memory=dataclasses.replace(made.memory, code=None))
+  answer = compiling.compile_program(program, target, cache, quick=True)
+  if answer.memory is None:
+    return answer
+  memory = dataclasses.replace(answer.memory, code=None)
+  return dataclasses.replace(answer, memory=memory)
 
 
-def _own(one: examine.Checked, config: Config) -> hlo.Work | None:
+def _with_own_steps(one: Checked, config: Config) -> Work | None:
   """The work of a program with the setting's own attack steps."""
   work = one.compiled.work
   if work is None or one.program.name != programs.TRAIN or not config.loss.adv:
     return work
-  loop = hlo.longest(work)
+  loop = work.longest_loop
   if loop is None or loop.trips != _CONSTANTS["attack.steps"]:
     raise ValueError(f"the attack's loop is not to be seen in the {one.program.name}")
-  return hlo.with_trips(work, config.attack.steps)
+  return work.with_trips(config.attack.steps)
 
 
 def page(

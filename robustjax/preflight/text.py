@@ -4,10 +4,11 @@ import dataclasses
 from typing import Any
 
 from robustjax import config as configs
-from robustjax.preflight import hlo, programs
+from robustjax.preflight import programs
 from robustjax.preflight.chips import GIB
-from robustjax.preflight.examine import CODE, Checked, Examined, advice
+from robustjax.preflight.examination import CODE, Checked, Examined, advice
 from robustjax.preflight.forecast import DAY
+from robustjax.preflight.work import Work
 from robustjax.report import table
 
 
@@ -32,11 +33,11 @@ def lines(found: Examined) -> str:
 def values(found: Examined) -> dict[str, Any]:
   """The same as a tree that JSON can hold; sizes are bytes, operations are counted."""
   target, config = found.target, found.config
-  guessed = found.forecast
+  forecast = found.forecast
   return {
     "setting": config.setting,
     "scale": config.scale,
-    "overrides": {k: _plain(v) for k, v in configs.overrides(config).items()},
+    "overrides": dict(configs.overrides(config)),
     "target": {
       "name": target.name,
       "devices": len(target.devices),
@@ -54,9 +55,7 @@ def values(found: Examined) -> dict[str, Any]:
     "programs": [_program(one, found) for one in found.checked],
     "largest": dataclasses.asdict(found.largest) if found.largest else None,
     "uncounted": found.uncounted,
-    "forecast": dataclasses.asdict(guessed) | {"days": guessed.days}
-    if guessed
-    else None,
+    "forecast": forecast and dataclasses.asdict(forecast) | {"days": forecast.days},
   }
 
 
@@ -84,10 +83,6 @@ def operations(flops: float) -> str:
   return f"{flops / 1e6:.3g} MFLOP"
 
 
-def _plain(value: Any) -> Any:
-  return list(value) if isinstance(value, tuple) else value
-
-
 def _program(one: Checked, found: Examined) -> dict[str, Any]:
   compiled = one.compiled
   memory, work = compiled.memory, compiled.work
@@ -101,22 +96,15 @@ def _program(one: Checked, found: Examined) -> dict[str, Any]:
     "arguments": dict(one.program.parts),
     "memory": dataclasses.asdict(memory) if memory else None,
     "beside": one.program.beside,
-    "flops": hlo.flops(work) if work and not hlo.uncounted(work) else None,
-    "loops": _loops(work) if work else None,
-    "collectives": {
-      kind: dataclasses.asdict(traffic)
-      for kind, traffic in hlo.collectives(work).items()
-    }
-    if work
-    else None,
+    "flops": work.total_flops if work and not work.all_uncounted else None,
+    "loops": work
+    and [{"trips": one.trips, "flops": one.body.total_flops} for one in work.loops],
+    "collectives": work
+    and {k: dataclasses.asdict(t) for k, t in work.total_collectives.items()},
     "compile_seconds": compiled.seconds,
     "kept": compiled.kept,
     "advice": "" if one.fits else advice(one, found.config, found.images),
   }
-
-
-def _loops(work: hlo.Work) -> list[dict[str, Any]]:
-  return [{"trips": one.trips, "flops": hlo.flops(one.body)} for one in work.loops]
 
 
 def _head(found: Examined) -> str:
@@ -146,55 +134,48 @@ def _programs(found: Examined) -> str:
   return table.align([header, *rows], right=range(2, len(header)))
 
 
-def _work(name: str, work: hlo.Work | None) -> str:
+def _work(name: str, work: Work | None) -> str:
   if work is None:
     return ""
-  if hlo.uncounted(work):
+  if work.all_uncounted:
     return "unknown"
   unknown = any(loop.trips is None for loop in work.loops)
-  told = " an attack step" if unknown and name == programs.ADVANCE else ""
-  return operations(hlo.flops(work)) + told
+  unit = " an attack step" if unknown and name == programs.ADVANCE else ""
+  return operations(work.total_flops) + unit
 
 
 def _refusals(found: Examined) -> str:
-  told = []
+  paragraphs = []
   for one in found.checked:
     if not one.fits:
       by = f" by {gib(one.exceeds)}" if one.exceeds else ""
       what = "cannot be compiled" if one.compiled.crashed else f"does not fit{by}"
-      told.append(
+      paragraphs.append(
         f"The {one.program.name} {what}."
         f" Change: {advice(one, found.config, found.images)}."
         + (f"\nThe compiler: {one.compiled.refusal}" if one.compiled.refusal else "")
       )
-  return "\n".join(told)
+  return "\n".join(paragraphs)
 
 
 def _memory(found: Examined) -> str:
   one = found.checked[0]
   memory = one.compiled.memory
-  parts = dict(one.program.parts)
-  rows: list[tuple[str, int | None]] = [*parts.items()]
+  arguments = sum(one.program.parts.values())
+  rows = [(name, gib(bytes_)) for name, bytes_ in one.program.parts.items()]
   if memory is None:
-    rows.append(("activations, workspace and code", _rest(one)))
+    rest = None if one.needed is None else one.needed - arguments
+    rows.append(("activations, workspace and code", gib(rest)))
   else:
-    padding = memory.arguments - sum(parts.values())
-    rows.append(("padding of their layout", padding))
-    rows.append(("results", memory.outputs))
-    rows.append(("temporaries: activations, workspace", memory.temporaries))
-    rows.append(("code", memory.code))
-  cells = [(name, gib(bytes_)) for name, bytes_ in rows]
-  if memory is not None and memory.code is None:
-    cells[-1] = ("code", "not made")
-  cells += [("all", gib(one.needed)), ("of", gib(one.hbm))]
+    rows += [
+      ("padding of their layout", gib(memory.arguments - arguments)),
+      ("results", gib(memory.outputs)),
+      ("temporaries: activations, workspace", gib(memory.temporaries)),
+      ("code", "not made" if memory.code is None else gib(memory.code)),
+    ]
+  rows += [("all", gib(one.needed)), ("of", gib(one.hbm))]
   head = (f"{one.program.name}, a device", "")
-  return table.align([head, *cells], right=(1,))
-
-
-def _rest(one: Checked) -> int | None:
-  """What a program that does not fit needs beside its arguments."""
-  needed = one.needed
-  return None if needed is None else needed - sum(one.program.parts.values())
+  return table.align([head, *rows], right=(1,))
 
 
 def _traffic(found: Examined) -> str:
@@ -203,7 +184,7 @@ def _traffic(found: Examined) -> str:
     return ""
   rows = [
     (kind, str(traffic.count), gib(traffic.bytes))
-    for kind, traffic in sorted(hlo.collectives(work).items())
+    for kind, traffic in sorted(work.total_collectives.items())
   ]
   header = ("collectives a train step", "count", "bytes a device")
   return table.align([header, *rows], right=(1, 2)) if rows else "no collectives"
@@ -227,32 +208,25 @@ def _largest(found: Examined) -> str:
 
 
 def _forecast(found: Examined) -> str:
-  guessed, target = found.forecast, found.target
-  if guessed is None:
+  forecast, target = found.forecast, found.target
+  if forecast is None:
     return f"No forecast: {_why_not(found)}."
   epochs = found.config.train.epochs
   rows = [
-    ("a train step", duration(guessed.step_seconds / DAY)),
-    ("training images", f"{guessed.images_per_second:,.0f} a second"),
-    ("each host reads", f"{guessed.host_images_per_second:,.0f} images a second"),
-    (f"training, {epochs:g} epochs", duration(guessed.training_days)),
-    ("validations among it", duration(guessed.validation_days)),
-    ("evaluation after it", duration(guessed.evaluation_days)),
-    ("all of it", duration(guessed.days)),
+    ("a train step", duration(forecast.step_seconds / DAY)),
+    ("training images", f"{forecast.images_per_second:,.0f} a second"),
+    ("each host reads", f"{forecast.host_images_per_second:,.0f} images a second"),
+    (f"training, {epochs:g} epochs", duration(forecast.training_days)),
+    ("validations among it", duration(forecast.validation_days)),
+    ("evaluation after it", duration(forecast.evaluation_days)),
+    ("all of it", duration(forecast.days)),
   ]
-  if guessed.chip_hours is not None:
-    rows.append(
-      (
-        "chip-hours",
-        f"{guessed.chip_hours:,.3g}"
-        if guessed.chip_hours < 100
-        else f"{guessed.chip_hours:,.0f}",
-      )
-    )
+  if (hours := forecast.chip_hours) is not None:
+    rows.append(("chip-hours", f"{hours:,.3g}" if hours < 100 else f"{hours:,.0f}"))
   peak = (target.peak or 0.0) / 1e12
   note = (
     f"A forecast from counted operations, if every device reaches"
-    f" {guessed.utilisation:.0%} of its {peak:g} TFLOP/s (--utilisation): nothing here"
+    f" {forecast.utilisation:.0%} of its {peak:g} TFLOP/s (--utilisation): nothing here"
     " was measured, and waiting for images or other devices is not in it."
   )
   body = table.align([("forecast", ""), *rows], right=(1,))

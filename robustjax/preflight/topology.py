@@ -113,15 +113,7 @@ def cpu() -> Target:
   """The CPU devices of this machine, among which its memory is shared."""
   devices = jax.devices("cpu")
   memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-  return Target(
-    name="cpu",
-    devices=devices,
-    chips=None,
-    hosts=1,
-    hbm=memory // len(devices),
-    peak=None,
-    compiler=f"jaxlib {importlib.metadata.version('jaxlib')}",
-  )
+  return Target("cpu", devices, None, 1, memory // len(devices), None, _jaxlib())
 
 
 def gpu(name: str) -> Target:
@@ -151,8 +143,12 @@ def gpu(name: str) -> Target:
     hosts=len({device.process_index for device in devices}),
     hbm=(devices[0].memory_stats() or {})["bytes_limit"],
     peak=chips.GPU_PEAKS.get(kind),
-    compiler=f"jaxlib {importlib.metadata.version('jaxlib')}",
+    compiler=_jaxlib(),
   )
+
+
+def _jaxlib() -> str:
+  return f"jaxlib {importlib.metadata.version('jaxlib')}"
 
 
 def _parse(name: str) -> tuple[str, str]:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from robustjax import config as configs
 from robustjax.config import Config
-from robustjax.data import pipeline, sources, transforms
+from robustjax.data import classes, pipeline, sources, transforms
 from robustjax.errors import UserError
 from robustjax.run.schedule import schedule
 from robustjax.runtime import parallel
@@ -49,7 +49,7 @@ def open_data(config: Config) -> Data:
         f" {data.image_size} x {data.image_size} x {data.channels}: mend"
         " config.data.image_size and config.data.channels"
       )
-  sources.check_same_classes(train, test)
+  classes.check_same(train, test)
   _check_expected(config, train, test)
   return Data(train, test)
 
@@ -63,14 +63,14 @@ def _check_expected(
     "data.train_examples": len(train),
     "data.test_examples": len(test),
     "data.classes": train.num_classes,
-    "data.class_digest": sources.class_digest(train.class_names),
+    "data.class_digest": classes.digest(train.class_names),
   }
   wrong = [name for name, value in actual.items() if expected[name] not in (value, "")]
   if not wrong:
     return
   what = [f"{name} is {actual[name]}, not {expected[name]}" for name in wrong]
   if "data.class_digest" in wrong:
-    where = sources.first_difference(train.class_names, config.data.class_digest)
+    where = classes.first_difference(train.class_names, config.data.class_digest)
     what += [where] if where else []
   flags = [f"--config.{name}={actual[name]}" for name in wrong]
   for name in ("eval.images", "train.validation_images"):

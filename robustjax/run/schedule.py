@@ -6,14 +6,14 @@ from typing import Any
 import optax
 
 from robustjax.config import Config
-from robustjax.data import pipeline
+from robustjax.data import order
 from robustjax.training import loop, optimizer
 
 
 def schedule(config: Config) -> loop.Schedule:
   """How long the run trains, in steps."""
   train = config.train
-  per_epoch = pipeline.steps_per_epoch(config.data.train_examples, train.batch_size)
+  per_epoch = order.steps_per_epoch(config.data.train_examples, train.batch_size)
   running = train.running_statistics_epochs
   return loop.Schedule(
     steps=round(train.epochs * per_epoch),

@@ -141,9 +141,9 @@ class _Report:
     self.bar.update(self.schedule.batch_size)
     self.since += 1
     if step % self.schedule.log_every == 0 or step == self.schedule.steps:
-      now = time.perf_counter()
-      speed = self.since * self.schedule.batch_size / (now - self.clock)
-      self.clock, self.since = now, 0
+      clock = time.perf_counter()
+      speed = self.since * self.schedule.batch_size / (clock - self.clock)
+      self.clock, self.since = clock, 0
       broken = f" skipped {self.skipped}" if self.skipped else ""
       self.bar.set_postfix_str(_short(values) + broken, refresh=False)
       self.write(step, "train", values, speed)
@@ -157,10 +157,10 @@ class _Report:
   def _check_finite(self, step: int, values: Mapping[str, float]) -> None:
     bad = [f"{n} is {x}" for n, x in values.items() if not math.isfinite(x)]
     if bad:
-      saved = self.checkpoints.steps()
-      kept = f"step {saved[-1]} is saved" if saved else "nothing was saved yet"
+      steps = self.checkpoints.steps()
+      saved = f"step {steps[-1]} is saved" if steps else "nothing was saved yet"
       raise UserError(
-        f"training diverged at step {step}: {bad[0]}; {kept}. Lower"
+        f"training diverged at step {step}: {bad[0]}; {saved}. Lower"
         " config.optimizer.lr_per_256 or lengthen config.optimizer.warmup_epochs,"
         " and start in a new --workdir"
       )
@@ -168,5 +168,5 @@ class _Report:
 
 def _short(values: Mapping[str, float]) -> str:
   names = {"loss": "loss", "accuracy_clean": "clean", "accuracy_adv": "adv"}
-  shown = {short: values[name] for name, short in names.items() if name in values}
-  return " ".join(f"{name} {x:.3f}" for name, x in shown.items())
+  chosen = {short: values[name] for name, short in names.items() if name in values}
+  return " ".join(f"{name} {x:.3f}" for name, x in chosen.items())

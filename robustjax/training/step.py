@@ -165,13 +165,13 @@ def make_eval_step(
 
   def eval_step(state: TrainState, batch: Batch, key: jax.Array) -> Metrics:
     adv, targets = attack_step(state, batch, key)
-    hit = apply(state.variables, adv, domain="adv").argmax(-1)
-    seen = apply(state.variables, batch["image"], domain="clean").argmax(-1)
+    predicted_adv = apply(state.variables, adv, domain="adv").argmax(-1)
+    predicted_clean = apply(state.variables, batch["image"], domain="clean").argmax(-1)
     counts = {
       "images": jnp.ones_like(batch["mask"]),
-      "correct_clean": seen == batch["label"],
-      "correct_adv": hit == batch["label"],
-      "target_hits": hit == targets,
+      "correct_clean": predicted_clean == batch["label"],
+      "correct_adv": predicted_adv == batch["label"],
+      "target_hits": predicted_adv == targets,
     }
     counts = {k: jnp.sum(v & batch["mask"], dtype=jnp.int32) for k, v in counts.items()}
     return jax.lax.psum(counts, axis) if axis else counts
@@ -233,8 +233,8 @@ def _forward(
       logits[domain], stats = through(x, domain, stats)
     return logits, stats
   together, stats = through(jnp.concatenate(list(images.values()), 1), "adv", stats)
-  cut = clean.shape[1] if clean is not None else 0
-  parts = {"clean": together[:, :cut], "adv": together[:, cut:]}
+  pairs = clean.shape[1] if clean is not None else 0
+  parts = {"clean": together[:, :pairs], "adv": together[:, pairs:]}
   return {d: parts[d] for d in images}, stats
 
 
@@ -243,11 +243,13 @@ def _loss(
 ) -> tuple[jax.Array, Metrics]:
   by_image, metrics = {}, {}
   for domain, x in logits.items():
-    own = labels[:, : x.shape[1]].reshape(-1)
+    own_labels = labels[:, : x.shape[1]].reshape(-1)
     flat = x.reshape(-1, x.shape[-1])
-    by_image[domain] = losses.cross_entropy(flat, own, strategy.label_smoothing)
+    by_image[domain] = losses.cross_entropy(flat, own_labels, strategy.label_smoothing)
     metrics[f"loss_{domain}"] = jnp.mean(by_image[domain])
-    metrics[f"accuracy_{domain}"] = jnp.mean(flat.argmax(-1) == own, dtype=jnp.float32)
+    metrics[f"accuracy_{domain}"] = jnp.mean(
+      flat.argmax(-1) == own_labels, dtype=jnp.float32
+    )
   loss = losses.mixture(by_image)
   if strategy.alp_weight:
     pairs = logits["clean"].shape[1]  # the adversarial images whose clean ones are kept

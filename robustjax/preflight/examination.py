@@ -1,26 +1,23 @@
 """One preflight: a configuration and a target in, all that is known of them out."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from robustjax import config as configs
 from robustjax.config import Config
 from robustjax.errors import UserError
-from robustjax.evaluation import trajectory
-from robustjax.preflight import chips, compiling, hlo, programs
+from robustjax.preflight import chips, compiling, programs
 from robustjax.preflight.answers import Compiled
-from robustjax.preflight.forecast import Amount, Forecast, Operations, forecast
+from robustjax.preflight.forecast import Forecast, forecast_of
 from robustjax.preflight.largest import Largest, largest
 from robustjax.preflight.programs import Program
 from robustjax.preflight.topology import Target
-from robustjax.run import schedule as schedules
 from robustjax.run import steps
 from robustjax.runtime import parallel
 
-CODE = (
-  chips.GIB // 4
-)  # more than any program's: 0.17 GiB was the most in docs/tpu_table
+# More bytes than any program's code: 0.17 GiB was the most in docs/tpu_table.
+CODE = chips.GIB // 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,8 +49,7 @@ class Checked:
   def fits(self) -> bool:
     """Whether the compiler made it and there is memory for it and what lies beside."""
     needed = self.needed
-    made = self.compiled.memory is not None
-    return made and needed is not None and needed <= self.hbm
+    return bool(self.compiled.memory) and needed is not None and needed <= self.hbm
 
   @property
   def exceeds(self) -> int | None:
@@ -136,29 +132,30 @@ def examine(
   check(config, len(target.devices))
   mesh = parallel.mesh(target.devices)
 
-  def compiled(program: Program) -> Checked:
-    made = compiling.compile_program(program, target, cache, quick=quick)
-    return Checked(program, made, target.hbm)
+  def compiled(program: Program, quick: bool, remark: str = "") -> Checked:
+    answer = compiling.compile_program(
+      program, target, cache, quick=quick, remark=remark
+    )
+    return Checked(program, answer, target.hbm)
 
   def sized(program: Program, images: int) -> Checked:
-    remark = f" with {images} images a device"
-    made = compiling.compile_program(
-      program, target, cache, quick=target.is_tpu, remark=remark
-    )
-    return Checked(program, made, target.hbm)
+    return compiled(program, target.is_tpu, f" with {images} images a device")
 
-  checked = [compiled(one) for one in programs.training(config, mesh)]
-  checked.append(compiled(programs.validation(config, mesh)))
-  checked += [compiled(one) for one in programs.evaluation(config, mesh)]
-  found = None
+  checked = [
+    compiled(program, quick)
+    for program in (
+      *programs.training(config, mesh),
+      programs.validation(config, mesh),
+      *programs.evaluation(config, mesh),
+    )
+  ]
+  largest_batch = None
   if look_for_largest:
-    found = _largest(config, target, checked[0], sized)
+    largest_batch = _largest(config, target, checked[0], sized)
   unknown = {name for one in checked for name in uncounted(one)}
-  guessed = None
-  if not unknown:
-    works = {one.program.name: one.compiled.work for one in checked}
-    guessed = forecast_of(config, target, works, utilisation)
-  return Examined(config, target, checked, found, guessed, sorted(unknown))
+  works = {one.program.name: one.compiled.work for one in checked}
+  forecast = None if unknown else forecast_of(config, target, works, utilisation)
+  return Examined(config, target, checked, largest_batch, forecast, sorted(unknown))
 
 
 def check(config: Config, devices: int) -> None:
@@ -183,12 +180,10 @@ def uncounted(one: Checked) -> set[str]:
   work = one.compiled.work
   if work is None:
     return set()
-  told = 0
-  if one.program.name == programs.ADVANCE:  # it is told how many attack steps
-    attack = hlo.longest(work)
-    told = 1 if attack and attack.trips is None else 0
-  loops = hlo.unknown_loops(work) > told
-  return hlo.uncounted(work) | ({"loops of unknown trips"} if loops else set())
+  attack = work.longest_loop  # of which the evaluation says only later how many steps
+  is_expected = one.program.name == programs.ADVANCE and attack and attack.trips is None
+  loops = work.unknown_loops > bool(is_expected)
+  return work.all_uncounted | ({"loops of unknown trips"} if loops else set())
 
 
 def _largest(
@@ -214,74 +209,6 @@ def _largest(
     group=config.model.group,
     hbm=target.hbm,
     known=(config.train.batch_size // devices, known.needed),
-  )
-
-
-def forecast_of(
-  config: Config,
-  target: Target,
-  works: Mapping[str, hlo.Work | None],
-  utilisation: float,
-) -> Forecast | None:
-  """The forecast of a run from the work of its programs.
-
-  Args:
-    config: of the run.
-    target: where.
-    works: program's name -> work; None where it does not fit.
-    utilisation: the assumed part of the peak.
-
-  Returns:
-    The forecast; None without a published peak, or if a program does not fit.
-  """
-  operations = _operations(works)
-  if operations is None or target.peak is None:
-    return None
-  return forecast(
-    amount(config),
-    operations,
-    peak=target.peak,
-    utilisation=utilisation,
-    hosts=target.hosts,
-    chips=target.chips,
-  )
-
-
-def _operations(
-  works: Mapping[str, hlo.Work | None],
-) -> Operations | None:
-  """Operations by what they are for; None if a program that is needed does not fit."""
-  step, attack, reading = (
-    works.get(name) for name in (programs.TRAIN, programs.ADVANCE, programs.READ)
-  )
-  running = works.get(programs.RUNNING, step)
-  if step is None or running is None or attack is None or reading is None:
-    return None
-  loop = hlo.longest(attack)
-  return Operations(
-    step=hlo.flops(step),
-    running_step=hlo.flops(running),
-    attack_step=hlo.flops(loop.body) if loop else 0.0,
-    reading=hlo.flops(reading),
-  )
-
-
-def amount(config: Config) -> Amount:
-  """How much a configuration has to do."""
-  schedule, values = schedules.schedule(config), config.eval
-  plan = trajectory.trajectories(values.readings, values.eps, values.step_size)
-  running_from = schedule.running_from
-  return Amount(
-    batch_size=config.train.batch_size,
-    steps=schedule.steps,
-    running_steps=0 if running_from is None else schedule.steps - running_from,
-    validations=-(-schedule.steps // schedule.save_every),
-    validation_batches=-(-config.train.validation_images // values.batch_size),
-    attack_steps=config.attack.steps,
-    evaluation_batches=-(-values.images // values.batch_size),
-    branches=2 if config.model.norm == "mbn" else 1,
-    evaluation_steps=sum(one.readings[-1] for one in plan),
-    readings=1 + sum(len(one.readings) for one in plan),
   )
 
 

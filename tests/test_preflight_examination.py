@@ -5,15 +5,16 @@ import dataclasses
 import pytest
 from test_preflight_programs import small
 
-from robustjax.preflight import answers, examine, hlo, programs, text, topology
+from robustjax.preflight import answers, examination, forecast, programs, text, topology
 from robustjax.preflight.forecast import Amount
+from robustjax.preflight.work import Loop, Work
 
 
 def test_how_much_a_run_has_to_do():
   # 10,000 images in batches of 256 are 39 steps; 8 epochs, the last with running ones.
   changes = {"attack.steps": 3, "train.save_every_epochs": 3.0}
   changes |= {"eval.readings": (1, 10, 20, 50), "eval.images": 901}
-  found = examine.amount(small(**changes, **{"train.validation_images": 201}))
+  found = forecast.amount(small(**changes, **{"train.validation_images": 201}))
   assert found == Amount(
     batch_size=256,
     steps=312,
@@ -26,30 +27,32 @@ def test_how_much_a_run_has_to_do():
     evaluation_steps=1 + 10 + 50,
     readings=5,
   )
-  assert examine.amount(small(**{"model.norm": "bn"})).branches == 1
+  assert forecast.amount(small(**{"model.norm": "bn"})).branches == 1
 
 
 def work(flops, *loops):
-  return hlo.Work(flops, loops=loops)
+  return Work(flops, loops=loops)
 
 
 def test_operations_by_what_they_are_for():
   works = {
-    programs.TRAIN: work(1.0, hlo.Loop(7, work(10.0))),
+    programs.TRAIN: work(1.0, Loop(7, work(10.0))),
     programs.RUNNING: work(2.0),
-    programs.ADVANCE: work(3.0, hlo.Loop(None, work(4.0, hlo.Loop(5, work(1.0))))),
+    programs.ADVANCE: work(3.0, Loop(None, work(4.0, Loop(5, work(1.0))))),
     programs.READ: work(6.0),
   }
-  assert dataclasses.astuple(examine._operations(works)) == (71.0, 2.0, 9.0, 6.0)
-  assert examine._operations(works | {programs.READ: None}) is None
+  assert dataclasses.astuple(forecast._operations(works)) == (71.0, 2.0, 9.0, 6.0)
+  assert forecast._operations(works | {programs.READ: None}) is None
   del works[programs.RUNNING]
-  assert examine._operations(works).running_step == 71.0
+  assert forecast._operations(works).running_step == 71.0
 
 
 def checked(memory=None, needed=None, beside=0, hbm=100, name=programs.TRAIN):
   program = programs.Program(name, None, (), {}, small(), beside)
   made = memory and answers.Memory(memory, 0, 0, 0)
-  return examine.Checked(program, answers.Compiled(made, needed, "", None, 0.0), hbm)
+  return examination.Checked(
+    program, answers.Compiled(made, needed, "", None, 0.0), hbm
+  )
 
 
 def test_what_lies_beside_counts():
@@ -67,8 +70,8 @@ def test_what_the_compiler_refuses_never_fits(needed, exceeds):
 def test_one_program_that_does_not_fit_is_enough():
   parts = [checked(memory=1), checked(memory=101)]
   target = topology.cpu()
-  assert not examine.Examined(small(), target, parts, None, None, []).fits
-  assert examine.Examined(small(), target, parts[:1], None, None, []).fits
+  assert not examination.Examined(small(), target, parts, None, None, []).fits
+  assert examination.Examined(small(), target, parts[:1], None, None, []).fits
 
 
 @pytest.fixture
@@ -83,7 +86,7 @@ def test_a_size_that_is_refused_is_not_the_largest(thousand):
     return checked(images * 10 if images <= 32 else None, needed=1000, hbm=1000)
 
   known = checked(memory=320, hbm=1000)
-  assert examine._largest(small(), thousand, known, compiled).images == 32
+  assert examination._largest(small(), thousand, known, compiled).images == 32
 
 
 @pytest.mark.parametrize(("code", "largest"), [(0, 96), (39, 96), (41, 64)])
@@ -97,7 +100,7 @@ def test_a_size_that_was_stopped_before_its_code_has_the_code_of_the_known_one(
     )
 
   known = stopped(32, code)
-  found = examine._largest(
+  found = examination._largest(
     small(), thousand, known, lambda _, images: stopped(images, None)
   )
   assert found.images == largest and found.needed == largest * 10 + code
@@ -122,7 +125,7 @@ def test_a_code_that_was_not_made_is_told(code, used, told):
     )
     for one in memories
   ]
-  found = examine.Examined(small(), topology.cpu(), parts, None, None, [])
+  found = examination.Examined(small(), topology.cpu(), parts, None, None, [])
   assert found.fits and found.has_code == (code is not None)
   assert told in text.lines(found)
   assert text.values(found)["is_close"] == (told.startswith("less"))
@@ -132,25 +135,25 @@ def test_only_the_attacks_own_loop_may_have_unknown_trips():
   def unknown(name, *loops):
     one = checked(name=name)
     made = dataclasses.replace(one.compiled, work=work(1.0, *loops))
-    return examine.uncounted(dataclasses.replace(one, compiled=made))
+    return examination.uncounted(dataclasses.replace(one, compiled=made))
 
-  attack, other = hlo.Loop(None, work(9.0)), hlo.Loop(None, work(1.0))
-  assert not unknown(programs.ADVANCE, attack, hlo.Loop(3, work(1.0)))
+  attack, other = Loop(None, work(9.0)), Loop(None, work(1.0))
+  assert not unknown(programs.ADVANCE, attack, Loop(3, work(1.0)))
   assert unknown(programs.TRAIN, attack)
   assert unknown(programs.ADVANCE, attack, other)
-  assert unknown(programs.ADVANCE, hlo.Loop(30, work(9.0)), other)
+  assert unknown(programs.ADVANCE, Loop(30, work(9.0)), other)
 
 
 def test_advice_is_what_main_takes():
   def advice(images):
-    return examine.advice(checked(), small(), images)
+    return examination.advice(checked(), small(), images)
 
   assert "--config.train.batch_size" in advice(64)
   assert "batch_size" not in advice(32) and "--config.model.group" in advice(32)
   assert "--config.model.remat=block" in advice(32)
   for name, differentiated in ((programs.READ, False), (programs.ADVANCE, True)):
-    told = examine.advice(checked(name=name), small(), 32)
+    told = examination.advice(checked(name=name), small(), 32)
     assert "--config.eval.batch_size" in told
     assert ("--config.model.remat=block" in told) == differentiated
   again = small(**{"model.remat": "block"})
-  assert "remat" not in examine.advice(checked(), again, 32)
+  assert "remat" not in examination.advice(checked(), again, 32)
