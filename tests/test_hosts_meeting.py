@@ -1,5 +1,6 @@
 """Processes that meet, or say in one line why they cannot."""
 
+import hashlib
 import json
 import socket
 import threading
@@ -9,8 +10,11 @@ import warnings
 import pytest
 
 from robustjax.errors import UserError
-from robustjax.runtime import rendezvous
-from robustjax.runtime.rendezvous import Place
+from robustjax.hosts import cluster, meeting
+from robustjax.hosts.cluster import Place
+
+RUN = "runs/mine"
+KNOWN = hashlib.sha256(f"{RUN}\n".encode()).hexdigest()  # what it says of the run
 
 
 @pytest.fixture
@@ -27,7 +31,7 @@ def come():
 
   def run(place, wait):
     try:
-      peers = rendezvous.meet(place, wait)
+      peers = meeting.meet(place, RUN, wait)
       connected.extend(peers)
       outcomes[threading.current_thread()] = [peer.process for peer in peers]
     except UserError as error:
@@ -45,7 +49,7 @@ def come():
   started.outcome = outcome
   yield started
   for peer in connected:
-    peer.close()
+    peer.socket.close()
 
 
 def stranger(address):
@@ -109,7 +113,7 @@ def test_one_that_counts_otherwise_is_refused(come, address):
 
 def test_one_that_leaves_may_come_back(come, address):
   first = come(Place(address, 3, 0))
-  connection, answer = hello(address, processes=3, process=1, host="a")
+  connection, answer = hello(address, run=KNOWN, processes=3, process=1, host="a")
   assert answer["process"] == 0
   connection.close()
   others = [come(Place(address, 3, process)) for process in (1, 2)]
@@ -158,12 +162,12 @@ def test_a_port_in_use_is_one_line(come, address):
 )
 def test_flags_that_make_no_sense_are_one_line(flags, message):
   with pytest.raises(UserError, match=message):
-    rendezvous.place(*flags, wait=1)
+    cluster.place(*flags, wait=1)
 
 
 def test_flags_say_which_process_this_is():
-  assert rendezvous.place("a:1", 2, 1, wait=1) == Place("a:1", 2, 1)
-  assert rendezvous.place(None, 1, None, wait=1) is None
+  assert cluster.place("a:1", 2, 1, wait=1) == Place("a:1", 2, 1)
+  assert cluster.place(None, 1, None, wait=1) is None
 
 
 @pytest.mark.parametrize("kubernetes", [False, True])
@@ -175,7 +179,7 @@ def test_a_machine_of_no_cluster_is_alone_at_once(monkeypatch, kubernetes):
   begin = time.monotonic()
   with warnings.catch_warnings():
     warnings.simplefilter("error")
-    assert rendezvous.place(None, None, None, wait=60) is None
+    assert cluster.place(None, None, None, wait=60) is None
   assert time.monotonic() - begin < 1
 
 
@@ -190,26 +194,26 @@ def slurm(monkeypatch):
 
 
 def test_a_cluster_says_which_process_this_is(slurm):
-  found = rendezvous.place(None, None, None, wait=1)
+  found = cluster.place(None, None, None, wait=1)
   assert found == Place(f"node3:{65535 - 2**12 + 1 + 7}", 2, 1, (0,))
-  assert rendezvous.place(None, 1, None, wait=1) is None  # the flag comes first
+  assert cluster.place(None, 1, None, wait=1) is None  # the flag comes first
 
 
 def test_a_job_of_one_task_is_alone(slurm):
   slurm.setenv("SLURM_NTASKS", "1")
   slurm.setenv("SLURM_PROCID", "0")
-  assert rendezvous.place(None, None, None, wait=1) is None
+  assert cluster.place(None, None, None, wait=1) is None
 
 
 def test_a_cluster_that_cannot_be_read_is_one_line(slurm):
   slurm.setenv("SLURM_NTASKS", "2(x2)")
   with pytest.raises(UserError, match=r"part of a cluster.*2\(x2\).*--processes=1"):
-    rendezvous.place(None, None, None, wait=1)
+    cluster.place(None, None, None, wait=1)
 
 
 def test_a_process_0_that_hangs_is_given_up(address, monkeypatch):
   """It answers once, and then says nothing though it lives."""
-  monkeypatch.setattr(rendezvous, "_REMIND", 0.1)
+  monkeypatch.setattr(meeting, "_REMIND", 0.1)
   host, port = address.split(":")
   with socket.create_server((host, int(port))) as server:
     answered = []
@@ -221,6 +225,6 @@ def test_a_process_0_that_hangs_is_given_up(address, monkeypatch):
         answered.append(connection)
 
     threading.Thread(target=answer, daemon=True).start()
-    with pytest.raises(rendezvous.Absent, match="process 0 of 2 is not at"):
-      rendezvous.meet(rendezvous.Place(address, 2, 1), 1.0)
+    with pytest.raises(meeting.Absent, match="process 0 of 2 is not at"):
+      meeting.meet(Place(address, 2, 1), RUN, 1.0)
   assert len(answered) > 1  # it tried again
