@@ -1,8 +1,10 @@
 """Processes that meet, or say in one line why they cannot."""
 
+import contextlib
 import hashlib
 import json
 import socket
+import sys
 import threading
 import time
 import warnings
@@ -15,6 +17,11 @@ from robustjax.hosts.cluster import Place
 
 RUN = "runs/mine"
 KNOWN = hashlib.sha256(f"{RUN}\n".encode()).hexdigest()  # what it says of the run
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+  monkeypatch.setattr(meeting, "_FIRST", 0.2)
 
 
 @pytest.fixture
@@ -72,13 +79,13 @@ def hello(address, **message):
 
 def test_all_meet_in_whatever_order_they_come(come, address):
   others = [come(Place(address, 3, 2)), come(Place(address, 3, 1))]
-  time.sleep(1.2)
+  time.sleep(0.4)
   assert come.outcome(come(Place(address, 3, 0))) == [1, 2]
   assert [come.outcome(thread) for thread in others] == [[0], [0]]
 
 
 def test_who_is_missing_is_named_everywhere(come, address, capfd):
-  there = [come(Place(address, 4, process), 2.5) for process in (0, 2)]
+  there = [come(Place(address, 4, process), 1.5) for process in (0, 2)]
   for thread in there:
     line = come.outcome(thread)
     assert f"Absent: processes 1, 3 of 4 did not come to {address} in time" in line
@@ -89,13 +96,13 @@ def test_who_is_missing_is_named_everywhere(come, address, capfd):
 
 
 def test_process_0_that_is_not_there_is_named(come, address):
-  line = come.outcome(come(Place(address, 2, 1), 1.5))
+  line = come.outcome(come(Place(address, 2, 1), 0.5))
   assert f"Absent: process 0 of 2 is not at {address} (Connection refused)" in line
 
 
 def test_a_number_that_is_taken_is_refused_and_the_others_still_meet(come, address):
   there = [come(Place(address, 3, process)) for process in (0, 1)]
-  time.sleep(1)
+  time.sleep(0.5)
   line = come.outcome(come(Place(address, 3, 1)))
   assert line.startswith("UserError: ")  # which no second attempt mends
   assert "another process is --process=1 already" in line
@@ -113,20 +120,86 @@ def test_one_that_counts_otherwise_is_refused(come, address):
 
 def test_one_that_leaves_may_come_back(come, address):
   first = come(Place(address, 3, 0))
-  connection, answer = hello(address, run=KNOWN, processes=3, process=1, host="a")
-  assert answer["process"] == 0
+  connection, answer = hello(address, run=KNOWN, processes=3, process=1, name="a")
+  assert answer["name"].startswith("process 0 of 3 (")
   connection.close()
   others = [come(Place(address, 3, process)) for process in (1, 2)]
   assert [come.outcome(thread) for thread in others] == [[0], [0]]
   assert come.outcome(first) == [1, 2]
 
 
+NOISE = {
+  "HTTP": b"GET / HTTP/1.1\r\n\r\n",
+  "garbage": bytes(range(256)) * 400,
+  "a line that does not end": b"[" * 100_000,
+  "nested": b"[" * 4000 + b"\n",
+  "no number": b'{"processes": 2, "process": true, "host": []}\n',
+  "another run's": b'{"run": "x", "processes": 2, "process": 1}\n',
+}
+
+
 def test_strangers_on_the_port_disturb_nobody(come, address):
   first = come(Place(address, 2, 0))
-  with stranger(address) as connection:
-    connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
+  strangers = [stranger(address) for _ in range(50)]  # who say nothing
+  for connection, noise in zip(strangers, NOISE.values(), strict=False):
+    with contextlib.suppress(ConnectionError):  # already turned away
+      connection.sendall(noise)
+  begin = time.monotonic()
   assert come.outcome(come(Place(address, 2, 1))) == [0]
   assert come.outcome(first) == [1]
+  assert time.monotonic() - begin < 2
+  with pytest.raises(ConnectionRefusedError):  # nothing listens once all are there
+    socket.create_connection(address.split(":"), 1)
+  for connection in strangers:
+    connection.close()
+
+
+def test_one_that_drips_is_cut_off(come, address, monkeypatch):
+  monkeypatch.setattr(meeting, "_GREETING", 0.3)
+  first = come(Place(address, 2, 0))
+  with stranger(address) as connection, pytest.raises(ConnectionError):
+    begin = time.monotonic()
+    while time.monotonic() < begin + 5:
+      connection.sendall(b"{")
+      time.sleep(0.05)
+  assert time.monotonic() - begin < 2
+  assert come.outcome(come(Place(address, 2, 1))) == [0]
+  assert come.outcome(first) == [1]
+
+
+def test_one_that_does_not_know_the_run_is_turned_away(come, address, monkeypatch):
+  first = come(Place(address, 2, 0))
+  time.sleep(0.2)
+  monkeypatch.setattr(sys.modules[__name__], "RUN", "runs/other")
+  line = come.outcome(come(Place(address, 2, 1)))
+  assert line.startswith("UserError: process 0 refuses this one: it is of another run")
+  monkeypatch.undo()
+  monkeypatch.setenv("ROBUSTJAX_SECRET", "?")
+  assert "of another run" in come.outcome(come(Place(address, 2, 1)))
+  monkeypatch.undo()
+  assert come.outcome(come(Place(address, 2, 1))) == [0]
+  assert come.outcome(first) == [1]
+
+
+def test_only_the_coordinators_own_address_is_listened_at(come, address):
+  first = come(Place(address, 2, 0))
+  stranger(address).close()
+  with pytest.raises(ConnectionRefusedError):
+    socket.create_connection(("127.0.0.2", int(address.split(":")[1])), 1)
+  assert come.outcome(come(Place(address, 2, 1))) == [0]
+  assert come.outcome(first) == [1]
+
+
+def test_what_others_say_is_printed_without_control_characters(come, address, capfd):
+  with socket.create_server(("127.0.0.1", 0)) as server:
+    address = f"127.0.0.1:{server.getsockname()[1]}"
+    follower = come(Place(address, 2, 1), 1.0)
+    connection, _ = server.accept()
+    connection.sendall(b'{"name": "\\u001b[31m", "waiting": "\\u001b[2J\\nx"}\n')
+    connection.sendall(b'{"error": "\\u001b[2Jgone"}\n')
+    assert come.outcome(follower) == "UserError: ?[2Jgone"
+    connection.close()
+  assert capfd.readouterr().err == "?[2J?x\n"
 
 
 def test_another_program_at_the_address_is_not_process_0(come):
@@ -221,7 +294,7 @@ def test_a_process_0_that_hangs_is_given_up(address, monkeypatch):
     def answer():
       while True:
         connection, _ = server.accept()
-        connection.sendall(b'{"process": 0, "host": "x"}\n')
+        connection.sendall(b'{"name": "x"}\n')
         answered.append(connection)
 
     threading.Thread(target=answer, daemon=True).start()

@@ -1,6 +1,7 @@
 """Which of several processes this one is: by its flags, or by the cluster."""
 
 import os
+import socket
 import warnings
 from typing import NamedTuple
 
@@ -29,6 +30,10 @@ class Place(NamedTuple):
     """The coordinator's host, by name or number, and its port."""
     host, _, port = self.coordinator.rpartition(":")
     return host.strip("[]"), int(port)
+
+  def name(self) -> str:
+    """What the others call this process."""
+    return f"process {self.process} of {self.processes} ({socket.gethostname()})"
 
 
 def place(

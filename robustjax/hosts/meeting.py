@@ -19,10 +19,10 @@ is encrypted: whoever reads the network can learn the digest of the two, and all
 """
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
+import queue
 import socket
 import threading
 import time
@@ -36,10 +36,10 @@ from robustjax.runtime import log
 MISTAKE, LOST = 2, 1  # exit statuses: of the second, the same command may do
 
 _GREETING = 5  # seconds for one line from a process that has just connected
-_REMIND = 10  # seconds between two lines about who is waited for
+_FIRST, _REMIND = 1, 10  # seconds to a line about who is waited for, and between two
 _SILENCE = 45  # seconds; JAX's heartbeats come more often
 _LONGEST = 4096  # bytes of a line
-_THREADS = 200  # of this process; who calls while there are more may call again
+_THREADS = 200  # of this process, most of them for callers
 
 
 class Absent(UserError):
@@ -47,17 +47,10 @@ class Absent(UserError):
 
 
 class Peer:
-  """Another process.
+  """Another process: its number, its name, the connection, and whether it is gone."""
 
-  Attributes:
-    process: which one it is.
-    host: its name.
-    socket: the connection to it.
-    gone: set once it has ended, or is silent.
-  """
-
-  def __init__(self, process: int, host: str, connection: socket.socket):
-    self.process, self.host, self.socket = process, host, connection
+  def __init__(self, process: int, name: str, connection: socket.socket):
+    self.process, self.name, self.socket = process, name, connection
     self.gone = threading.Event()
 
   def send(self, **message: Any) -> None:
@@ -66,7 +59,7 @@ class Peer:
       self.socket.sendall(json.dumps(message).encode() + b"\n")
 
   def left(self) -> bool:
-    """Whether it has gone before the start, until when it has nothing to say."""
+    """Whether it has ended before the start, until when it has nothing to say."""
     try:
       return self.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) is not None
     except OSError as error:
@@ -128,8 +121,7 @@ def meet(place: Place, run: str, wait: float) -> list[Peer]:
     UserError: one is there twice, counts the processes otherwise or is of another run.
   """
   known = hashlib.sha256(f"{run}\n{os.environ.get('ROBUSTJAX_SECRET', '')}".encode())
-  own: dict[str, Any] = {"run": known.hexdigest(), "host": socket.gethostname()}
-  own |= {"processes": place.processes, "process": place.process}
+  own = {"run": known.hexdigest(), **place._asdict(), "name": place.name()}
   until = time.monotonic() + wait
   if place.process == 0:
     return _lead(place, own, until)
@@ -139,76 +131,84 @@ def meet(place: Place, run: str, wait: float) -> list[Peer]:
 def _lead(place: Place, own: dict[str, Any], until: float) -> list[Peer]:
   """Process 0: waits for the others; returns them in order."""
   there: dict[int, Peer] = {}
-  reminder = _Reminder(until)
+  calls: queue.Queue[tuple[socket.socket, dict[str, Any]]] = queue.Queue()
+  due = time.monotonic() + _FIRST  # usually all come at once
   with _listen(place) as server:
     while missing := [p for p in range(1, place.processes) if p not in there]:
       who, late = _who(missing, place), time.monotonic() >= until
-      line = reminder.waiting_for(f"{who} to come to {place.coordinator}")
+      line, due = _remind(f"{who} to come to {place.coordinator}", until, due)
       error = f"{who} did not come to {place.coordinator} in time"
       error += _remedy(place, missing[0])
+      heard = [calls.get() for _ in range(calls.qsize())]
       for peer in list(there.values()):
         if late:
           peer.send(error=error, status=LOST)
         elif line:
           peer.send(waiting=line)
-        if peer.left():
+        if late or peer.left():
           there.pop(peer.process).socket.close()
       if late:
         raise Absent(error)
+      for caller, hello in heard:  # of whom some may have left and come back
+        _admit(caller, hello, own, there)
       with contextlib.suppress(OSError):  # nobody calls
         caller, _ = server.accept()
         if threading.active_count() < _THREADS:
-          args = caller, own, there
-          threading.Thread(target=_admit, args=args, daemon=True).start()
+          threading.Thread(target=_hear, args=[caller, calls], daemon=True).start()
+        else:  # it may call again
+          caller.close()
   for peer in there.values():
     peer.send(all=True)
   return [there[p] for p in sorted(there)]
 
 
-def _admit(caller: socket.socket, own: dict[str, Any], there: dict[int, Peer]) -> None:
-  """Hears who calls: a process of this run is there from now on."""
-  hello = _receive(caller, _GREETING)
+def _hear(caller: socket.socket, calls: queue.Queue[Any]) -> None:
+  """Hears who calls; a thread for each, since some say nothing, or a byte a second."""
+  if hello := _receive(caller, _GREETING):
+    calls.put((caller, hello))
+  else:
+    caller.close()
+
+
+def _admit(
+  caller: socket.socket, hello: Any, own: dict[str, Any], there: dict[int, Peer]
+) -> None:
+  """A process of this run is there from now on; anyone else is told why not."""
   process, count = hello.get("process"), own["processes"]
-  if type(process) is not int:  # somebody else's, or gone already
-    return caller.close()
   caller.settimeout(None)
-  peer = Peer(process, clean(hello.get("host"))[:80], caller)
+  peer = Peer(process, clean(hello.get("name"))[:99], caller)
   if hello.get("run") != own["run"]:
     wrong = "it is of another run, by --workdir or $ROBUSTJAX_SECRET"
   elif hello.get("processes") != count:
     theirs = clean(hello.get("processes"))[:20]
     wrong = f"it has --processes={theirs}, and process 0 has {count}"
-  elif not 0 < process < count:
-    wrong = f"--process={process} is not one of 1 to {count - 1}"
+  elif type(process) is not int or not 0 < process < count:
+    wrong = f"its --process is not one of 1 to {count - 1}"
+  elif process in there:
+    other = there[process].name
+    wrong = f"another process is --process={process} already: {other}"
   else:
-    peer.send(process=0, host=own["host"])  # before anything that `_lead` sends
-    if (first := there.setdefault(process, peer)) is peer:
-      return
-    wrong = f"another process is --process={process} already, on {first.host}"
+    there[process] = peer
+    return peer.send(name=own["name"])
   peer.send(error=f"process 0 refuses this one: {wrong}", status=MISTAKE)
   caller.close()
 
 
 def _listen(place: Place) -> socket.socket:
-  """Listens at the coordinator's own address, or what it stands for in this network."""
   host, port = place.address()
   try:
-    (family, *_, (own, *_)), *_ = socket.getaddrinfo(host, port, proto=socket.SOL_TCP)
-    try:
-      if own == "127.0.1.1":  # what Debian calls a machine by its name
-        raise OSError(errno.EADDRNOTAVAIL, "")
-      server = socket.create_server((own, port), family=family)
-    except OSError as error:
-      if error.errno != errno.EADDRNOTAVAIL:  # of a cloud, which translates it
-        raise
+    own = str(socket.getaddrinfo(host, port, proto=socket.SOL_TCP)[0][4][0])
+    if own == "127.0.1.1":  # Debian's, for a machine by its name; others have another
       with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect(("192.0.2.1", 9))  # sends nothing
-        server = socket.create_server((probe.getsockname()[0], port))
+        probe.connect(("192.0.2.1", port))  # sends nothing
+        own = probe.getsockname()[0]
+    family = socket.AF_INET6 if ":" in own else socket.AF_INET
+    server = socket.create_server((own, port), family=family)
   except OSError as error:
-    reason = str(error.strerror or error).partition(" (while")[0]
+    reason = str(error.strerror).partition(" (while")[0]
     raise UserError(
       f"port {port} of this machine cannot be used ({reason}): end the other process 0,"
-      " or name another one with --coordinator"
+      " or name another address with --coordinator"
     ) from error
   server.settimeout(0.2)
   return server
@@ -216,7 +216,7 @@ def _listen(place: Place) -> socket.socket:
 
 def _follow(place: Place, own: dict[str, Any], until: float) -> Peer:
   """Another process: finds process 0."""
-  reminder, who = _Reminder(until), _who([0], place)
+  due, who = time.monotonic() + _FIRST, _who([0], place)
   while True:
     try:
       peer = Peer(0, "", socket.create_connection(place.address(), _GREETING))
@@ -226,30 +226,29 @@ def _follow(place: Place, own: dict[str, Any], until: float) -> Peer:
       reason = "what answers there does not wait for processes"
     except OSError as error:
       reason = str(error.strerror or error)
-    reminder.waiting_for(f"{who} at {place.coordinator} ({reason})")
+    where = f"at {place.coordinator} ({reason})"
+    _, due = _remind(f"{who} {where}", until, due)
     if time.monotonic() >= until:
-      where = f"{who} is not at {place.coordinator} ({reason})"
-      raise Absent(where + _remedy(place, 0))
+      raise Absent(f"{who} is not {where}{_remedy(place, 0)}")
     time.sleep(0.5)
 
 
 def _starts(peer: Peer) -> bool:
   """Waits until process 0 says that all are there; False if it ends before."""
-  starts, wait = False, float(_GREETING)
-  try:
-    while not starts and (answer := _receive(peer.socket, wait)):
-      if "error" in answer:
-        kind = Absent if answer.get("status") == LOST else UserError
-        raise kind(clean(answer["error"]))
-      peer.host = clean(answer.get("host", peer.host))[:80]
-      wait = 3.0 * _REMIND  # process 0 says something every _REMIND seconds, or hangs
-      if "waiting" in answer:
-        log.complain(clean(answer["waiting"]))
-      starts = "all" in answer
-  finally:
-    if not starts:
+  wait = float(_GREETING)
+  while answer := _receive(peer.socket, wait):
+    if "all" in answer:
+      return True
+    if "error" in answer:
       peer.socket.close()
-  return starts
+      kind = Absent if answer.get("status") == LOST else UserError
+      raise kind(clean(answer["error"]))
+    if "waiting" in answer:
+      log.complain(clean(answer["waiting"]))
+    peer.name = clean(answer.get("name", peer.name))[:99]
+    wait = 3.0 * _REMIND  # process 0 says something every _REMIND seconds, or hangs
+  peer.socket.close()
+  return False
 
 
 def _receive(connection: socket.socket, wait: float) -> dict[str, Any]:
@@ -264,22 +263,13 @@ def _receive(connection: socket.socket, wait: float) -> dict[str, Any]:
   return parse(line, _LONGEST)
 
 
-class _Reminder:
-  """Says now and then who is waited for, and for how long yet."""
-
-  def __init__(self, until: float):
-    self._until = until
-    self._next = time.monotonic() + 1  # usually all come at once
-
-  def waiting_for(self, whom: str) -> str:
-    """Says it, and returns the line if it was time for one."""
-    now = time.monotonic()
-    if now < self._next:
-      return ""
-    self._next = now + _REMIND
-    left = max(0, round(self._until - now))
-    log.complain(line := f"waiting for {whom}; gives up in {left} s")
-    return line
+def _remind(whom: str, until: float, due: float) -> tuple[str, float]:
+  """Says now and then who is waited for; returns the line, and when one is due."""
+  if (now := time.monotonic()) < due:
+    return "", due
+  line = f"waiting for {whom}; gives up in {max(0, round(until - now))} s"
+  log.complain(line)
+  return line, now + _REMIND
 
 
 def parse(line: str | bytes, longest: int) -> dict[str, Any]:

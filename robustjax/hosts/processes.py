@@ -6,18 +6,15 @@ instead of leaving the others in a collective for ever.
 """
 
 import contextlib
-import hashlib
 import json
 import multiprocessing
 import os
-import socket
 import sys
 import tempfile
 import threading
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
 import jax
@@ -36,23 +33,12 @@ ALIKE = "start the same command with the same installation on every host"
 ONE_WORKDIR = "every host must see the same files in --workdir"
 ONE_DATA_SET = "every host must read the same data set"
 
-_CONNECT = 60  # seconds for JAX, once all processes are there
+_CONNECT = 120  # seconds for JAX, once all are there; one that is lost is said before
 _HEARTBEAT = 60  # seconds; JAX sends one in half the time
 _REMIND = 30  # seconds between two lines about who is waited for
 _PATIENCE = 5  # seconds for the others to end first, or to say why
 _LONGEST = 2**20  # bytes of a value
 _END = "robustjax/end"  # why all end: a line and a status, or neither once all is done
-
-
-def code() -> dict[str, str]:
-  """File of this package -> the beginning of its SHA-256."""
-  package = Path(__file__).parents[1]
-  return {
-    f"{package.name}/{path.relative_to(package).as_posix()}": hashlib.sha256(
-      path.read_bytes()
-    ).hexdigest()[:12]
-    for path in sorted(package.rglob("*.py"))
-  }
 
 
 class Hosts:
@@ -65,7 +51,7 @@ class Hosts:
 
   def __init__(self, place: Place | None = None, peers: Sequence[Peer] = ()):
     self._place, self._peers = place, peers
-    self._ending = threading.Lock()  # taken by whoever ends this process
+    self._ending = threading.Lock()  # the first to end this process keeps it
     self._done = threading.Event()
     self._agreed = 0
 
@@ -78,13 +64,6 @@ class Hosts:
     """Starts JAX's own coordination, once all processes are there."""
     if self._place is None:
       return
-    line = (
-      f"all processes came, but JAX does not connect them at {self._place.coordinator}"
-      f" within {_CONNECT} s: see that it has the same version everywhere"
-    )
-    late = threading.Timer(_CONNECT, self._end, [line, LOST])
-    late.daemon = True
-    late.start()
     with tempfile.TemporaryDirectory(prefix="robustjax-") as folder:
       for peer in self._peers:
         peer.carry(f"{folder}/jax", self.leads, self._lose)
@@ -95,10 +74,9 @@ class Hosts:
         local_device_ids=self._place.devices,
         cluster_detection_method="deactivate",
         coordinator_bind_address=f"unix:{folder}/jax",
-        initialization_timeout=2 * _CONNECT,  # it would abort
+        initialization_timeout=_CONNECT,
         heartbeat_timeout_seconds=_HEARTBEAT,
       )
-    late.cancel()
     threading.Thread(target=self._listen, daemon=True).start()
 
   def agree(self, facts: Mapping[str, Any], note: str = "", remedy: str = ALIKE) -> str:
@@ -124,9 +102,8 @@ class Hosts:
       _set(f"{key}/{self._place.process}", mine)
       return str(self._get(f"{key}/0", self._peers[0])["note"])
     every = [self._get(f"{key}/{peer.process}", peer) for peer in self._peers]
-    if line := self._difference([mine, *every], remedy):
+    if line := self._difference(self._place, [mine, *every], remedy):
       self._end(line, MISTAKE)  # no exception: each process prints the line once
-      threading.Event().wait()
     _set(f"{key}/0", {"note": note})
     return note
 
@@ -140,10 +117,11 @@ class Hosts:
     Returns:
       Only if this process is alone.
     """
-    self._take_over()
+    if self._place:
+      self._ending.acquire()
     log.complain(f"error: {line}")
-    if self._peers:
-      self._exit(f"{self._name()}: {line}", status)
+    if self._place:
+      self._exit(f"{self._place.name()}: {line}", status)
 
   def broke(self, error: Exception) -> None:
     """Ends all because of an error that nobody foresaw, with its traceback.
@@ -151,14 +129,14 @@ class Hosts:
     Returns:
       Only if this process is alone.
     """
-    if not self._peers:
+    if self._place is None:
       return
     # A collective fails where another process is lost: that is the thing to say.
     time.sleep(_PATIENCE)
-    self._take_over()
+    self._ending.acquire()
     traceback.print_exception(error)
     what = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-    self._exit(f"{self._name()} failed: {what}; its own output says more", LOST)
+    self._exit(f"{self._place.name()} failed: {what}; its own output says more", LOST)
 
   def leave(self) -> None:
     """Waits until all processes are done, and disconnects."""
@@ -175,25 +153,18 @@ class Hosts:
     jax.distributed.shutdown()
     self._wait_for_peers()
 
-  def _name(self, peer: Peer | None = None) -> str:
-    assert self._place is not None
-    process, host = self._place.process, socket.gethostname()
-    if peer:
-      process, host = peer.process, peer.host
-    return f"process {process} of {self._place.processes} ({host})"
-
   def _get(self, key: str, peer: Peer) -> dict[str, Any]:
     """Waits for the value of a key that another process sets."""
     remind = time.monotonic() + _REMIND
     while (value := _get(key, 1)) is None:  # not longer: Ctrl-C is heard in between
       if self.leads and time.monotonic() > remind:
-        log.complain(f"waiting for {self._name(peer)}")
+        log.complain(f"waiting for {peer.name}")
         remind += _REMIND
     return value
 
-  def _difference(self, every: list[dict[str, Any]], remedy: str) -> str:
+  def _difference(self, place: Place, every: list[dict[str, Any]], remedy: str) -> str:
     """The first fact that is not the same everywhere, and who has which value."""
-    names = [self._name(), *map(self._name, self._peers)]
+    names = [place.name(), *(peer.name for peer in self._peers)]
     for fact in sorted(set().union(*every)):
       values = [facts.get(fact) for facts in every]
       for name, value in zip(names, values, strict=True):
@@ -208,7 +179,7 @@ class Hosts:
     while (told := _get(_END, _REMIND)) is None:
       pass
     if told:
-      self._end(clean(told.get("line")), _status(told))
+      self._obey(told)
     self._done.set()
 
   def _lose(self, peer: Peer, how: str) -> None:
@@ -217,19 +188,18 @@ class Hosts:
       return
     if not self.leads or (told := _get(_END, 0.1)) is None:
       what = "the same command on every host goes on from the last checkpoint"
-      told = {"line": f"{self._name(peer)} {how}: {what}"}
-    self._end(clean(told.get("line")), _status(told))
+      told = {"line": f"{peer.name} {how}: {what}"}
+    self._obey(told)
 
-  def _take_over(self) -> None:
-    """Makes it the caller's to end this process, unless another thread is at it."""
-    if not self._ending.acquire(blocking=False):
-      threading.Event().wait()
+  def _obey(self, told: Mapping[str, Any]) -> None:
+    status = MISTAKE if told.get("status") == MISTAKE else LOST
+    self._end(clean(told.get("line")), status)
 
-  def _end(self, line: str, status: int) -> None:
-    """Ends all with the same line, unless another thread is at it."""
-    if self._ending.acquire(blocking=False):
-      log.complain(f"error: {line}")
-      self._exit(line, status)
+  def _end(self, line: str, status: int) -> NoReturn:
+    """Ends all with the same line."""
+    self._ending.acquire()
+    log.complain(f"error: {line}")
+    self._exit(line, status)
 
   def _exit(self, line: str, status: int) -> NoReturn:
     if self.leads or not self._peers[0].gone.is_set():
@@ -285,10 +255,6 @@ def join(place: Place | None, facts: Mapping[str, Any], wait: int) -> Hosts:
 def status(error: UserError) -> int:
   """The exit status for an error that a person can mend, or that mends itself."""
   return LOST if isinstance(error, meeting.Absent) else MISTAKE
-
-
-def _status(told: Mapping[str, Any]) -> int:
-  return MISTAKE if told.get("status") == MISTAKE else LOST
 
 
 def _set(key: str, value: Mapping[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """How a run starts: what must hold, on every host, before anything compiles."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,19 @@ def facts(config: Config, workdir: Path) -> dict[str, Any]:
   for name in _OF_A_HOST:
     del values[f"config.{name}"]
   versions = {"jax": jax.__version__, "jaxlib": jaxlib.__version__}
-  code = {f"the digest of {file}": d for file, d in processes.code().items()}
-  return {**values, **versions, **code, "--workdir": str(workdir)}
+  files = {f"the digest of {file}": d for file, d in code().items()}
+  return {**values, **versions, **files, "--workdir": str(workdir)}
+
+
+def code() -> dict[str, str]:
+  """File of this package -> the beginning of its SHA-256."""
+  package = Path(__file__).parents[1]
+  return {
+    f"{package.name}/{path.relative_to(package).as_posix()}": hashlib.sha256(
+      path.read_bytes()
+    ).hexdigest()[:12]
+    for path in sorted(package.rglob("*.py"))
+  }
 
 
 def finished(config: Config, workdir: Path, hosts: Hosts) -> dict[str, Any] | None:
