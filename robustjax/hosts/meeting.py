@@ -1,21 +1,13 @@
-"""Where the processes of a run meet, and the connections that JAX then talks through.
+"""Where the processes of a run meet, before JAX connects them.
 
-What JAX's coordination service cannot do, tried with jax 0.10:
+What JAX's coordination service cannot do here, tried with jax 0.10: wait and say for
+whom (its key-value store serves nobody before all are connected, and whoever waits too
+long is aborted, with a C++ stack that does not name the absent), and ask who comes (it
+listens on every interface by default, and trusts whoever connects).
 
-- Wait and say for whom. Its key-value store serves nobody before all are connected, and
-  whoever waits too long is aborted, with a C++ stack that does not name the absent.
-- Let the others end with a line. They abort within 10 ms of the death of process 0; a
-  Python callback in place of that aborts as well (std::bad_cast).
-- Ask who comes. By default it listens on every interface, and trusts whoever connects.
-
-So process 0 listens itself, at the coordinator's own address, and only until all are
-there; a message is a line of JSON. JAX's service is at a Unix socket in a folder that
-no other user can enter, and the client of each other process reaches it through the
-connection over which that process came. Towards JAX that stays open even where the
-other end is lost, so that there is time for a line.
-
-Who does not know the run, its --workdir and $ROBUSTJAX_SECRET, is turned away. Nothing
-is encrypted: whoever reads the network can learn the digest of the two, and all else.
+So process 0 listens itself, at the coordinator's own address, until all are there. Who
+does not know the run, its --workdir and $ROBUSTJAX_SECRET, is turned away. Nothing is
+encrypted: whoever reads the network learns the digest of both.
 """
 
 import contextlib
@@ -26,7 +18,6 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 from robustjax.errors import UserError
@@ -37,7 +28,6 @@ MISTAKE, LOST = 2, 1  # exit statuses: of the second, the same command may do
 
 _GREETING = 5  # seconds for one line from a process that has just connected
 _FIRST, _REMIND = 1, 10  # seconds to a line about who is waited for, and between two
-_SILENCE = 45  # seconds; JAX's heartbeats come more often
 _LONGEST = 4096  # bytes of a line
 _THREADS = 200  # of this process, most of them for callers
 
@@ -64,45 +54,6 @@ class Peer:
       return self.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) is not None
     except OSError as error:
       return not isinstance(error, BlockingIOError)
-
-  def carry(self, path: str, leads: bool, lost: Callable[["Peer", str], None]) -> None:
-    """Makes the connection JAX's; two threads do the work.
-
-    Args:
-      path: the Unix socket where JAX's service listens, or its client looks for it.
-      leads: whether the service is on this side.
-      lost: called with the peer and how, once it is gone or silent.
-    """
-    jax = socket.socket(socket.AF_UNIX)
-    if not leads:
-      jax.bind(path)
-      jax.listen(1)
-
-    def inward() -> None:
-      local = jax if leads else jax.accept()[0]
-      while leads and local.connect_ex(path):
-        time.sleep(0.02)  # the service has yet to start
-      self.socket.settimeout(_SILENCE)
-      threading.Thread(target=outward, args=[local], daemon=True).start()
-      how = "is lost"
-      try:
-        while data := self.socket.recv(2**16):
-          local.sendall(data)
-      except TimeoutError:
-        how = f"has not answered for {_SILENCE} s"
-      except OSError:
-        pass  # an end as well
-      self.gone.set()
-      lost(self, how)
-      threading.Event().wait()  # or `local` would be closed
-
-    def outward(local: socket.socket) -> None:
-      with contextlib.suppress(OSError):
-        while data := local.recv(2**16):
-          self.socket.sendall(data)
-        self.socket.shutdown(socket.SHUT_WR)
-
-    threading.Thread(target=inward, daemon=True).start()
 
 
 def meet(place: Place, run: str, wait: float) -> list[Peer]:

@@ -23,7 +23,7 @@ import jax
 from jax._src.distributed import global_state
 
 from robustjax.errors import UserError
-from robustjax.hosts import meeting
+from robustjax.hosts import meeting, tunnel
 from robustjax.hosts.cluster import Place
 from robustjax.hosts.meeting import LOST, MISTAKE, Peer, clean, parse
 from robustjax.runtime import log
@@ -66,7 +66,7 @@ class Hosts:
       return
     with tempfile.TemporaryDirectory(prefix="robustjax-") as folder:
       for peer in self._peers:
-        peer.carry(f"{folder}/jax", self.leads, self._lose)
+        tunnel.dig(peer, f"{folder}/jax", self.leads, self._lose)
       jax.distributed.initialize(
         f"unix:{folder}/jax",
         self._place.processes,
