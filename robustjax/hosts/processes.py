@@ -34,7 +34,8 @@ ONE_WORKDIR = "every host must see the same files in --workdir"
 ONE_DATA_SET = "every host must read the same data set"
 
 _CONNECT = 120  # seconds for JAX, once all are there; one that is lost is said before
-_HEARTBEAT = 60  # seconds; JAX sends one in half the time
+_HEARTBEAT = 300  # seconds; JAX aborts after them, or soon after half of them
+_PING = 10  # seconds between two signs of life, which the tunnel wants sooner
 _REMIND = 30  # seconds between two lines about who is waited for
 _PATIENCE = 5  # seconds for the others to end first, or to say why
 _LONGEST = 2**20  # bytes of a value
@@ -176,8 +177,8 @@ class Hosts:
 
   def _listen(self) -> None:
     """Waits for the word that all end."""
-    while (told := _get(_END, _REMIND)) is None:
-      pass
+    while (told := _get(_END, _PING)) is None:
+      _set("robustjax/ping", {})  # for its answer
     if told:
       self._obey(told)
     self._done.set()

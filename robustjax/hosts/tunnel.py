@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from robustjax.hosts.meeting import Peer
 
-_SILENCE = 45  # seconds; JAX's heartbeats come more often
+_SILENCE = 45  # seconds without any word from the other end
 
 
 def dig(peer: Peer, path: str, leads: bool, lost: Callable[[Peer, str], None]) -> None:
