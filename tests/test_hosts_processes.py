@@ -227,7 +227,8 @@ def test_a_process_that_never_comes_is_named(started, tmp_path):
 MEETS = """
 import os, sys, time
 from robustjax.errors import UserError
-from robustjax.hosts import cluster, processes
+from robustjax.hosts import cluster, processes, tunnel
+BEFORE
 hosts = processes.join(cluster.Place(sys.argv[1], 2, int(sys.argv[2])), {}, 60)
 print("met", flush=True)
 try:
@@ -245,9 +246,9 @@ hosts.leave()
 def pair(started):
   """Starts two processes that meet and then do something."""
 
-  def start(something):
+  def start(something, before=""):
     address = coordinator()
-    words = ["-c", MEETS.replace("DO", something), address]
+    words = ["-c", MEETS.replace("DO", something).replace("BEFORE", before), address]
     both = [started([*words, str(process)], 1) for process in range(2)]
     assert [process.stdout.readline() for process in both] == ["met\n"] * 2
     return both
@@ -262,6 +263,21 @@ def test_where_one_is_killed_the_other_ends_with_a_line(pair, who):
   (status, _, err) = ended(both, 20)[1 - who]
   assert status == processes.LOST
   assert f"error: process {who} of 2 (" in err and "is lost: the same command" in err
+
+
+@pytest.mark.parametrize("who", [0, 1])
+def test_where_one_hangs_the_other_ends_with_a_line(pair, who):
+  both = pair("time.sleep(100)", "tunnel._SILENCE, processes._PING = 5, 1")
+  time.sleep(1)
+  both[who].send_signal(signal.SIGSTOP)
+  (status, _, err) = ended(both[1 - who : 2 - who], 30)[0]
+  assert status == processes.LOST
+  assert f"error: process {who} of 2 (" in err and "has not answered for 5 s" in err
+
+
+def test_where_nobody_speaks_for_long_nobody_is_lost(pair):
+  both = pair("time.sleep(7)", "tunnel._SILENCE, processes._PING = 5, 1")
+  assert [status for status, *_ in ended(both, 30)] == [0, 0]
 
 
 @pytest.mark.parametrize("who", [0, 1])
