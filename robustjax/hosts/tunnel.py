@@ -47,7 +47,10 @@ def dig(peer: Peer, path: str, leads: bool, lost: Callable[[Peer, str], None]) -
       pass  # an end as well
     peer.gone.set()
     lost(peer, how)
-    threading.Event().wait()  # or `local` would be closed
+    # All are done. The service waits for its connections' end; a client would abort.
+    if leads:
+      local.shutdown(socket.SHUT_WR)
+    threading.Event().wait()
 
   def outward(local: socket.socket) -> None:
     with contextlib.suppress(OSError):
