@@ -10,11 +10,11 @@ from absl import logging
 
 from robustjax.config import Config
 from robustjax.errors import UserError
+from robustjax.hosts import cluster, processes
 from robustjax.inspect import inspection
 from robustjax.report import anatomy, figures, table
 from robustjax.run import commandline, stages, start
-from robustjax.runtime import distributed, log, rendezvous
-from robustjax.runtime.distributed import Hosts
+from robustjax.runtime import log
 from robustjax.runtime.preemption import Stopped
 
 STOPPED = 143  # exit status; a shell's for "ended by SIGTERM"
@@ -26,17 +26,15 @@ def main() -> int:
     print(commandline.usage())
     return 0
   logging.set_verbosity(logging.FATAL)  # libraries' chatter; what matters is raised
-  hosts, status = Hosts(), 0
+  hosts, status = processes.Hosts(), 0
   try:
     flags = commandline.parse()
-    own = rendezvous.place(
-      flags.coordinator, flags.processes, flags.process, flags.wait
-    )
-    hosts = distributed.join(own, start.facts(flags.config, flags.workdir), flags.wait)
+    own = cluster.place(flags.coordinator, flags.processes, flags.process, flags.wait)
+    hosts = processes.join(own, start.facts(flags.config, flags.workdir), flags.wait)
     run(flags.config, flags.workdir, hosts)
   except UserError as error:
-    hosts.end(str(error), distributed.status(error))
-    return distributed.status(error)
+    hosts.end(str(error), processes.status(error))
+    return processes.status(error)
   except Stopped as stopped:
     log.complain(f"stopped {stopped}: the same command goes on from there", hosts.leads)
     status = STOPPED
@@ -47,7 +45,7 @@ def main() -> int:
   return status
 
 
-def run(config: Config, workdir: Path, hosts: Hosts) -> None:
+def run(config: Config, workdir: Path, hosts: processes.Hosts) -> None:
   """Everything between a configuration and the files in a workdir."""
   evaluation = start.finished(config, workdir, hosts)
   if evaluation:

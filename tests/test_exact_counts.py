@@ -25,9 +25,11 @@ from robustjax.attacks import pgd
 from robustjax.data import pipeline
 from robustjax.data.sources import Source
 from robustjax.evaluation import evaluate, trajectory
+from robustjax.hosts.cluster import Place
+from robustjax.hosts.processes import Hosts, join
 from robustjax.inspect import norms as statistics
 from robustjax.models import norm as norms
-from robustjax.runtime import distributed, parallel, rendezvous
+from robustjax.runtime import parallel
 from robustjax.runtime.preemption import Stop
 
 ROOT = Path(__file__).parents[1]
@@ -80,7 +82,7 @@ def classifier(images):
   return {"params": params, "batch_stats": variables["batch_stats"]}
 
 
-def counts(folder, variables, labels, devices=None, hosts=distributed.Hosts()):  # noqa: B008
+def counts(folder, variables, labels, devices=None, hosts=Hosts()):  # noqa: B008
   """The rows of an evaluation over some devices, as JSON has them."""
   mesh = parallel.mesh(devices)
   made = trajectory.make_steps(
@@ -203,8 +205,7 @@ def test_counts_on_two_processes_are_those_of_a_plain_computation(
 
 def main(coordinator, processes, process, folder):
   jax.config.update("jax_num_cpu_devices", 4)
-  place = rendezvous.Place(coordinator, int(processes), int(process))
-  hosts = distributed.join(place, {}, 60)
+  hosts = join(Place(coordinator, int(processes), int(process)), {}, 60)
   variables, labels = pickle.loads((Path(folder) / "task").read_bytes())
   found = counts(Path(folder), variables, labels, hosts=hosts)
   (Path(folder) / f"{process}.json").write_text(json.dumps(found))

@@ -10,12 +10,13 @@ from clu import parameter_overview
 from robustjax import config as configs
 from robustjax.config import Config
 from robustjax.evaluation import evaluate, trajectory
+from robustjax.hosts import processes
+from robustjax.hosts.processes import Hosts
 from robustjax.run import network, pretrained, saved, steps
 from robustjax.run import schedule as schedules
 from robustjax.run import workdir as workdirs
 from robustjax.run.data import Data, evaluation_batches, train_batches
-from robustjax.runtime import checkpoint, distributed, log, parallel
-from robustjax.runtime.distributed import Hosts
+from robustjax.runtime import checkpoint, log, parallel
 from robustjax.runtime.preemption import Stop
 from robustjax.training import loop
 from robustjax.training.state import TrainState
@@ -68,7 +69,7 @@ def train(run: Run) -> TrainState:
   checkpoints = checkpoint.Checkpoints(run.workdir / workdirs.CHECKPOINTS, loop.BEST)
   initial = jax.jit(lambda key: steps.initial_state(config, key))
   last = max(checkpoints.steps(), default=None)
-  run.hosts.agree({"the last saved step": last}, remedy=distributed.ONE_WORKDIR)
+  run.hosts.agree({"the last saved step": last}, remedy=processes.ONE_WORKDIR)
   if checkpoints.steps():
     state = saved.load(checkpoints, config, mesh)
   else:
@@ -120,7 +121,7 @@ def evaluation(run: Run, state: TrainState) -> dict[str, Any]:
   progress = run.workdir / evaluate.PROGRESS
   counted = log.read_json(progress)["batches"] if progress.exists() else 0
   batches = {"the number of evaluated batches": counted}
-  run.hosts.agree(batches, remedy=distributed.ONE_WORKDIR)
+  run.hosts.agree(batches, remedy=processes.ONE_WORKDIR)
   results = evaluate.evaluate(
     steps.evaluation_steps(config, run.mesh),
     network.branches(config, state.variables),

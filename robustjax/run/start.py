@@ -1,5 +1,6 @@
 """How a run starts: what must hold, on every host, before anything compiles."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,13 @@ from robustjax.config import Config
 from robustjax.config import flags as config_flags
 from robustjax.errors import UserError
 from robustjax.evaluation import evaluate
+from robustjax.hosts import processes
+from robustjax.hosts.processes import Hosts
 from robustjax.run import pretrained, steps
 from robustjax.run import workdir as workdirs
 from robustjax.run.data import Data, open_data
 from robustjax.run.stages import Run, evaluation_identity
-from robustjax.runtime import distributed, parallel
-from robustjax.runtime.distributed import Hosts
+from robustjax.runtime import parallel
 from robustjax.runtime.preemption import Stop
 
 # Where and how a host reads its images is its own affair.
@@ -29,8 +31,19 @@ def facts(config: Config, workdir: Path) -> dict[str, Any]:
   for name in _OF_A_HOST:
     del values[f"config.{name}"]
   versions = {"jax": jax.__version__, "jaxlib": jaxlib.__version__}
-  code = {f"the digest of {file}": d for file, d in distributed.code().items()}
-  return {**values, **versions, **code, "--workdir": str(workdir)}
+  files = {f"the digest of {file}": d for file, d in code().items()}
+  return {**values, **versions, **files, "--workdir": str(workdir)}
+
+
+def code() -> dict[str, str]:
+  """File of this package -> the beginning of its SHA-256."""
+  package = Path(__file__).parents[1]
+  return {
+    f"{package.name}/{path.relative_to(package).as_posix()}": hashlib.sha256(
+      path.read_bytes()
+    ).hexdigest()[:12]
+    for path in sorted(package.rglob("*.py"))
+  }
 
 
 def finished(config: Config, workdir: Path, hosts: Hosts) -> dict[str, Any] | None:
@@ -42,7 +55,7 @@ def finished(config: Config, workdir: Path, hosts: Hosts) -> dict[str, Any] | No
   workdirs.check(workdir, config)
   evaluation = workdirs.finished_evaluation(workdir, evaluation_identity(config))
   complete = {f"whether {workdirs.EVALUATION} is in {workdir}": bool(evaluation)}
-  hosts.agree(complete, remedy=distributed.ONE_WORKDIR)
+  hosts.agree(complete, remedy=processes.ONE_WORKDIR)
   if evaluation and hosts.leads:
     (workdir / evaluate.PROGRESS).unlink(missing_ok=True)
   return evaluation
@@ -62,9 +75,7 @@ def start(config: Config, workdir: Path, hosts: Hosts) -> Run:
     pretrained.check(config)
   data = _open(config)
   lock = workdirs.claim(workdir, config) if hosts.leads else None
-  holder = hosts.agree(
-    _images(data), workdirs.holder(workdir), distributed.ONE_DATA_SET
-  )
+  holder = hosts.agree(_images(data), workdirs.holder(workdir), processes.ONE_DATA_SET)
   workdirs.await_holder(workdir, holder)
   return Run(config, workdir, data, mesh, stop, hosts, lock)
 

@@ -7,17 +7,17 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
 import jax
 import pytest
 
-from robustjax import config, main
-from robustjax.runtime import distributed
-from robustjax.runtime.distributed import Hosts
-from robustjax.runtime.rendezvous import Place
+from robustjax import config
+from robustjax.hosts import processes
+from robustjax.hosts.cluster import Place
+from robustjax.hosts.processes import Hosts
+from robustjax.run import start as starts
 
 ROOT = Path(__file__).parents[1]
 TINY = [
@@ -218,7 +218,7 @@ def test_a_process_that_never_comes_is_named(started, tmp_path):
   flags = [f"--coordinator={coordinator()}", "--processes=2", "--process=0"]
   words = [*TINY, f"--workdir={tmp_path / 'run'}", *flags, "--wait=2"]
   first = started(["-m", "robustjax.main", *words], 4)
-  (line,) = one_line_each(ended([first], 60), distributed.LOST)
+  (line,) = one_line_each(ended([first], 60), processes.LOST)
   assert "process 1 of 2 did not come to" in line and "--process=1" in line
   assert not (tmp_path / "run").exists()
 
@@ -227,8 +227,9 @@ def test_a_process_that_never_comes_is_named(started, tmp_path):
 MEETS = """
 import os, sys, time
 from robustjax.errors import UserError
-from robustjax.runtime import distributed, rendezvous
-hosts = distributed.join(rendezvous.Place(sys.argv[1], 2, int(sys.argv[2])), {}, 60)
+from robustjax.hosts import cluster, processes, tunnel
+BEFORE
+hosts = processes.join(cluster.Place(sys.argv[1], 2, int(sys.argv[2])), {}, 60)
 print("met", flush=True)
 try:
   first = hosts.leads
@@ -245,9 +246,9 @@ hosts.leave()
 def pair(started):
   """Starts two processes that meet and then do something."""
 
-  def start(something):
+  def start(something, before=""):
     address = coordinator()
-    words = ["-c", MEETS.replace("DO", something), address]
+    words = ["-c", MEETS.replace("DO", something).replace("BEFORE", before), address]
     both = [started([*words, str(process)], 1) for process in range(2)]
     assert [process.stdout.readline() for process in both] == ["met\n"] * 2
     return both
@@ -260,11 +261,23 @@ def test_where_one_is_killed_the_other_ends_with_a_line(pair, who):
   both = pair("time.sleep(100)")
   both[who].kill()
   (status, _, err) = ended(both, 20)[1 - who]
-  if who == 0 and status == -signal.SIGABRT:  # of JAX, which may be the first to know
-    assert "another task died" in err
-    return
-  assert status == distributed.LOST
+  assert status == processes.LOST
   assert f"error: process {who} of 2 (" in err and "is lost: the same command" in err
+
+
+@pytest.mark.parametrize("who", [0, 1])
+def test_where_one_hangs_the_other_ends_with_a_line(pair, who):
+  both = pair("time.sleep(100)", "tunnel._SILENCE, processes._PING = 5, 1")
+  time.sleep(1)
+  both[who].send_signal(signal.SIGSTOP)
+  (status, _, err) = ended(both[1 - who : 2 - who], 30)[0]
+  assert status == processes.LOST
+  assert f"error: process {who} of 2 (" in err and "has not answered for 5 s" in err
+
+
+def test_where_nobody_speaks_for_long_nobody_is_lost(pair):
+  both = pair("time.sleep(7)", "tunnel._SILENCE, processes._PING = 5, 1")
+  assert [status for status, *_ in ended(both, 30)] == [0, 0]
 
 
 @pytest.mark.parametrize("who", [0, 1])
@@ -282,7 +295,7 @@ def test_an_error_of_one_alone_ends_both(pair, who):
 
 def test_a_bug_on_one_ends_both(pair):
   (status, _, err), (other, _, other_err) = ended(
-    pair("time.sleep(100 * first); 1 / 0"), 30
+    pair("processes._PATIENCE = 1; time.sleep(100 * first); 1 / 0"), 30
   )
   assert (status, other) == (1, 1)
   assert "process 1 of 2 (" in err and "failed: ZeroDivisionError" in err
@@ -308,34 +321,24 @@ def test_one_process_alone_needs_nobody(capsys):
 
 
 def test_the_code_is_every_file_of_the_package():
-  found = distributed.code()
+  found = starts.code()
   assert "robustjax/main.py" in found and "robustjax/models/norm.py" in found
   assert all(len(digest) == 12 for digest in found.values())
 
 
 def test_what_all_hosts_must_share():
-  found = main.facts(config.base("mbn_alp", "mini"), Path("somewhere"))
+  found = starts.facts(config.base("mbn_alp", "mini"), Path("somewhere"))
   assert found["--workdir"] == "somewhere" and found["jax"] == jax.__version__
   assert "jaxlib" in found and "the digest of robustjax/main.py" in found
   assert found["config.attack.eps"] == 32.0
   assert not {"config.data.workers", "config.data.data_dir"} & set(found)
 
 
-def test_jax_that_does_not_connect_ends_with_a_line(monkeypatch):
-  told, over, given = [], threading.Event(), {}
-
-  def never(*_, **flags):
-    given.update(flags)
-    over.wait(5)
-
-  monkeypatch.setattr(distributed, "_CONNECT", 0.05)
-  monkeypatch.setattr(
-    Hosts, "_end", lambda self, *said: (told.append(said), over.set())
-  )
-  monkeypatch.setattr(jax.distributed, "initialize", never)
+def test_jax_is_told_of_the_devices_of_this_process(monkeypatch):
+  given = {}
+  monkeypatch.setattr(jax.distributed, "initialize", lambda *_, **x: given.update(x))
+  monkeypatch.setattr(Hosts, "_listen", lambda self: None)
   Hosts(Place("a:1", 2, 1, (3,)), []).connect()
-  ((line, status),) = told
-  assert "JAX does not connect them at a:1" in line and status == distributed.LOST
   assert given["local_device_ids"] == (3,)
 
 
@@ -353,7 +356,7 @@ def test_the_first_does_not_wait_for_the_one_that_failed(pair):
   both = pair("time.sleep(100 if first else 1); raise UserError('no disk')")
   began = time.monotonic()
   ended(both, 20)
-  assert time.monotonic() - began < 1 + distributed._PATIENCE
+  assert time.monotonic() - began < 1 + processes._PATIENCE
 
 
 def test_other_devices_end_both_with_the_difference(started, tmp_path):

@@ -1,7 +1,10 @@
 """Processes that meet, or say in one line why they cannot."""
 
+import contextlib
+import hashlib
 import json
 import socket
+import sys
 import threading
 import time
 import warnings
@@ -9,8 +12,16 @@ import warnings
 import pytest
 
 from robustjax.errors import UserError
-from robustjax.runtime import rendezvous
-from robustjax.runtime.rendezvous import Place
+from robustjax.hosts import cluster, meeting
+from robustjax.hosts.cluster import Place
+
+RUN = "runs/mine"
+KNOWN = hashlib.sha256(f"{RUN}\n".encode()).hexdigest()  # what it says of the run
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+  monkeypatch.setattr(meeting, "_FIRST", 0.2)
 
 
 @pytest.fixture
@@ -27,7 +38,7 @@ def come():
 
   def run(place, wait):
     try:
-      peers = rendezvous.meet(place, wait)
+      peers = meeting.meet(place, RUN, wait)
       connected.extend(peers)
       outcomes[threading.current_thread()] = [peer.process for peer in peers]
     except UserError as error:
@@ -45,7 +56,7 @@ def come():
   started.outcome = outcome
   yield started
   for peer in connected:
-    peer.close()
+    peer.socket.close()
 
 
 def stranger(address):
@@ -68,13 +79,14 @@ def hello(address, **message):
 
 def test_all_meet_in_whatever_order_they_come(come, address):
   others = [come(Place(address, 3, 2)), come(Place(address, 3, 1))]
-  time.sleep(1.2)
+  time.sleep(0.4)
   assert come.outcome(come(Place(address, 3, 0))) == [1, 2]
   assert [come.outcome(thread) for thread in others] == [[0], [0]]
 
 
-def test_who_is_missing_is_named_everywhere(come, address, capfd):
-  there = [come(Place(address, 4, process), 2.5) for process in (0, 2)]
+def test_who_is_missing_is_named_everywhere(come, address, monkeypatch, capfd):
+  monkeypatch.setattr(meeting, "_FIRST", 1)  # both are there by then
+  there = [come(Place(address, 4, process), 2.0) for process in (0, 2)]
   for thread in there:
     line = come.outcome(thread)
     assert f"Absent: processes 1, 3 of 4 did not come to {address} in time" in line
@@ -85,13 +97,13 @@ def test_who_is_missing_is_named_everywhere(come, address, capfd):
 
 
 def test_process_0_that_is_not_there_is_named(come, address):
-  line = come.outcome(come(Place(address, 2, 1), 1.5))
+  line = come.outcome(come(Place(address, 2, 1), 0.5))
   assert f"Absent: process 0 of 2 is not at {address} (Connection refused)" in line
 
 
 def test_a_number_that_is_taken_is_refused_and_the_others_still_meet(come, address):
   there = [come(Place(address, 3, process)) for process in (0, 1)]
-  time.sleep(1)
+  time.sleep(0.5)
   line = come.outcome(come(Place(address, 3, 1)))
   assert line.startswith("UserError: ")  # which no second attempt mends
   assert "another process is --process=1 already" in line
@@ -109,20 +121,86 @@ def test_one_that_counts_otherwise_is_refused(come, address):
 
 def test_one_that_leaves_may_come_back(come, address):
   first = come(Place(address, 3, 0))
-  connection, answer = hello(address, processes=3, process=1, host="a")
-  assert answer["process"] == 0
+  connection, answer = hello(address, run=KNOWN, processes=3, process=1, name="a")
+  assert answer["name"].startswith("process 0 of 3 (")
   connection.close()
   others = [come(Place(address, 3, process)) for process in (1, 2)]
   assert [come.outcome(thread) for thread in others] == [[0], [0]]
   assert come.outcome(first) == [1, 2]
 
 
+NOISE = {
+  "HTTP": b"GET / HTTP/1.1\r\n\r\n",
+  "garbage": bytes(range(256)) * 400,
+  "a line that does not end": b"[" * 100_000,
+  "nested": b"[" * 4000 + b"\n",
+  "no number": b'{"processes": 2, "process": true, "host": []}\n',
+  "another run's": b'{"run": "x", "processes": 2, "process": 1}\n',
+}
+
+
 def test_strangers_on_the_port_disturb_nobody(come, address):
   first = come(Place(address, 2, 0))
-  with stranger(address) as connection:
-    connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
+  strangers = [stranger(address) for _ in range(50)]  # who say nothing
+  for connection, noise in zip(strangers, NOISE.values(), strict=False):
+    with contextlib.suppress(ConnectionError):  # already turned away
+      connection.sendall(noise)
+  begin = time.monotonic()
   assert come.outcome(come(Place(address, 2, 1))) == [0]
   assert come.outcome(first) == [1]
+  assert time.monotonic() - begin < 2
+  with pytest.raises(ConnectionRefusedError):  # nothing listens once all are there
+    socket.create_connection(address.split(":"), 1)
+  for connection in strangers:
+    connection.close()
+
+
+def test_one_that_drips_is_cut_off(come, address, monkeypatch):
+  monkeypatch.setattr(meeting, "_GREETING", 0.3)
+  first = come(Place(address, 2, 0))
+  with stranger(address) as connection, pytest.raises(ConnectionError):
+    begin = time.monotonic()
+    while time.monotonic() < begin + 5:
+      connection.sendall(b"{")
+      time.sleep(0.05)
+  assert time.monotonic() - begin < 2
+  assert come.outcome(come(Place(address, 2, 1))) == [0]
+  assert come.outcome(first) == [1]
+
+
+def test_one_that_does_not_know_the_run_is_turned_away(come, address, monkeypatch):
+  first = come(Place(address, 2, 0))
+  time.sleep(0.2)
+  monkeypatch.setattr(sys.modules[__name__], "RUN", "runs/other")
+  line = come.outcome(come(Place(address, 2, 1)))
+  assert line.startswith("UserError: process 0 refuses this one: it is of another run")
+  monkeypatch.undo()
+  monkeypatch.setenv("ROBUSTJAX_SECRET", "?")
+  assert "of another run" in come.outcome(come(Place(address, 2, 1)))
+  monkeypatch.undo()
+  assert come.outcome(come(Place(address, 2, 1))) == [0]
+  assert come.outcome(first) == [1]
+
+
+def test_only_the_coordinators_own_address_is_listened_at(come, address):
+  first = come(Place(address, 2, 0))
+  stranger(address).close()
+  with pytest.raises(ConnectionRefusedError):
+    socket.create_connection(("127.0.0.2", int(address.split(":")[1])), 1)
+  assert come.outcome(come(Place(address, 2, 1))) == [0]
+  assert come.outcome(first) == [1]
+
+
+def test_what_others_say_is_printed_without_control_characters(come, address, capfd):
+  with socket.create_server(("127.0.0.1", 0)) as server:
+    address = f"127.0.0.1:{server.getsockname()[1]}"
+    follower = come(Place(address, 2, 1), 1.0)
+    connection, _ = server.accept()
+    connection.sendall(b'{"name": "\\u001b[31m", "waiting": "\\u001b[2J\\nx"}\n')
+    connection.sendall(b'{"error": "\\u001b[2Jgone"}\n')
+    assert come.outcome(follower) == "UserError: ?[2Jgone"
+    connection.close()
+  assert capfd.readouterr().err == "?[2J?x\n"
 
 
 def test_another_program_at_the_address_is_not_process_0(come):
@@ -158,12 +236,12 @@ def test_a_port_in_use_is_one_line(come, address):
 )
 def test_flags_that_make_no_sense_are_one_line(flags, message):
   with pytest.raises(UserError, match=message):
-    rendezvous.place(*flags, wait=1)
+    cluster.place(*flags, wait=1)
 
 
 def test_flags_say_which_process_this_is():
-  assert rendezvous.place("a:1", 2, 1, wait=1) == Place("a:1", 2, 1)
-  assert rendezvous.place(None, 1, None, wait=1) is None
+  assert cluster.place("a:1", 2, 1, wait=1) == Place("a:1", 2, 1)
+  assert cluster.place(None, 1, None, wait=1) is None
 
 
 @pytest.mark.parametrize("kubernetes", [False, True])
@@ -175,7 +253,7 @@ def test_a_machine_of_no_cluster_is_alone_at_once(monkeypatch, kubernetes):
   begin = time.monotonic()
   with warnings.catch_warnings():
     warnings.simplefilter("error")
-    assert rendezvous.place(None, None, None, wait=60) is None
+    assert cluster.place(None, None, None, wait=60) is None
   assert time.monotonic() - begin < 1
 
 
@@ -190,26 +268,26 @@ def slurm(monkeypatch):
 
 
 def test_a_cluster_says_which_process_this_is(slurm):
-  found = rendezvous.place(None, None, None, wait=1)
+  found = cluster.place(None, None, None, wait=1)
   assert found == Place(f"node3:{65535 - 2**12 + 1 + 7}", 2, 1, (0,))
-  assert rendezvous.place(None, 1, None, wait=1) is None  # the flag comes first
+  assert cluster.place(None, 1, None, wait=1) is None  # the flag comes first
 
 
 def test_a_job_of_one_task_is_alone(slurm):
   slurm.setenv("SLURM_NTASKS", "1")
   slurm.setenv("SLURM_PROCID", "0")
-  assert rendezvous.place(None, None, None, wait=1) is None
+  assert cluster.place(None, None, None, wait=1) is None
 
 
 def test_a_cluster_that_cannot_be_read_is_one_line(slurm):
   slurm.setenv("SLURM_NTASKS", "2(x2)")
   with pytest.raises(UserError, match=r"part of a cluster.*2\(x2\).*--processes=1"):
-    rendezvous.place(None, None, None, wait=1)
+    cluster.place(None, None, None, wait=1)
 
 
 def test_a_process_0_that_hangs_is_given_up(address, monkeypatch):
   """It answers once, and then says nothing though it lives."""
-  monkeypatch.setattr(rendezvous, "_REMIND", 0.1)
+  monkeypatch.setattr(meeting, "_REMIND", 0.1)
   host, port = address.split(":")
   with socket.create_server((host, int(port))) as server:
     answered = []
@@ -217,10 +295,10 @@ def test_a_process_0_that_hangs_is_given_up(address, monkeypatch):
     def answer():
       while True:
         connection, _ = server.accept()
-        connection.sendall(b'{"process": 0, "host": "x"}\n')
+        connection.sendall(b'{"name": "x"}\n')
         answered.append(connection)
 
     threading.Thread(target=answer, daemon=True).start()
-    with pytest.raises(rendezvous.Absent, match="process 0 of 2 is not at"):
-      rendezvous.meet(rendezvous.Place(address, 2, 1), 1.0)
+    with pytest.raises(meeting.Absent, match="process 0 of 2 is not at"):
+      meeting.meet(Place(address, 2, 1), RUN, 1.0)
   assert len(answered) > 1  # it tried again

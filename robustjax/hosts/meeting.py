@@ -1,0 +1,250 @@
+"""Where the processes of a run meet, before JAX connects them.
+
+What JAX's coordination service cannot do here, tried with jax 0.10: wait and say for
+whom (its key-value store serves nobody before all are connected, and whoever waits too
+long is aborted, with a C++ stack that does not name the absent), and ask who comes (it
+listens on every interface by default, and trusts whoever connects).
+
+So process 0 listens itself, at the coordinator's own address, until all are there. Who
+does not know the run, its --workdir and $ROBUSTJAX_SECRET, is turned away. Nothing is
+encrypted: whoever reads the network learns the digest of both.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import queue
+import socket
+import threading
+import time
+from typing import Any
+
+from robustjax.errors import UserError
+from robustjax.hosts.cluster import Place
+from robustjax.runtime import log
+
+MISTAKE, LOST = 2, 1  # exit statuses: of the second, the same command may do
+
+_GREETING = 5  # seconds for one line from a process that has just connected
+_FIRST, _REMIND = 1, 10  # seconds to a line about who is waited for, and between two
+_LONGEST = 4096  # bytes of a line
+_THREADS = 200  # of this process, most of them for callers
+
+
+class Absent(UserError):
+  """A process is late or gone; the next time it may come: the exit status is LOST."""
+
+
+class Peer:
+  """Another process: its number, its name, the connection, and whether it is gone."""
+
+  def __init__(self, process: int, name: str, connection: socket.socket):
+    self.process, self.name, self.socket = process, name, connection
+    self.gone = threading.Event()
+
+  def send(self, **message: Any) -> None:
+    """Sends a line, if the process is still there."""
+    with contextlib.suppress(OSError):  # its end is noticed where it is read
+      self.socket.sendall(json.dumps(message).encode() + b"\n")
+
+  def left(self) -> bool:
+    """Whether it has ended before the start, until when it has nothing to say."""
+    try:
+      return self.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) is not None
+    except OSError as error:
+      return not isinstance(error, BlockingIOError)
+
+
+def meet(place: Place, run: str, wait: float) -> list[Peer]:
+  """Waits until all processes are there.
+
+  Args:
+    place: which one this is.
+    run: what all processes of this run know, and no others.
+    wait: seconds after which it gives up.
+
+  Returns:
+    Of process 0: all the others, in order; of the others: process 0.
+
+  Raises:
+    Absent: one does not come in time.
+    UserError: one is there twice, counts the processes otherwise or is of another run.
+  """
+  known = hashlib.sha256(f"{run}\n{os.environ.get('ROBUSTJAX_SECRET', '')}".encode())
+  own = {"run": known.hexdigest(), **place._asdict(), "name": place.name()}
+  until = time.monotonic() + wait
+  if place.process == 0:
+    return _lead(place, own, until)
+  return [_follow(place, own, until)]
+
+
+def _lead(place: Place, own: dict[str, Any], until: float) -> list[Peer]:
+  """Process 0: waits for the others; returns them in order."""
+  there: dict[int, Peer] = {}
+  calls: queue.Queue[tuple[socket.socket, dict[str, Any]]] = queue.Queue()
+  due = time.monotonic() + _FIRST  # usually all come at once
+  with _listen(place) as server:
+    while missing := [p for p in range(1, place.processes) if p not in there]:
+      who, late = _who(missing, place), time.monotonic() >= until
+      line, due = _remind(f"{who} to come to {place.coordinator}", until, due)
+      error = f"{who} did not come to {place.coordinator} in time"
+      error += _remedy(place, missing[0])
+      heard = [calls.get() for _ in range(calls.qsize())]
+      for peer in list(there.values()):
+        if late:
+          peer.send(error=error, status=LOST)
+        elif line:
+          peer.send(waiting=line)
+        if late or peer.left():
+          there.pop(peer.process).socket.close()
+      if late:
+        raise Absent(error)
+      for caller, hello in heard:  # of whom some may have left and come back
+        _admit(caller, hello, own, there)
+      with contextlib.suppress(OSError):  # nobody calls
+        caller, _ = server.accept()
+        if threading.active_count() < _THREADS:
+          threading.Thread(target=_hear, args=[caller, calls], daemon=True).start()
+        else:  # it may call again
+          caller.close()
+  for peer in there.values():
+    peer.send(all=True)
+  return [there[p] for p in sorted(there)]
+
+
+def _hear(caller: socket.socket, calls: queue.Queue[Any]) -> None:
+  """Hears who calls; a thread for each, since some say nothing, or a byte a second."""
+  if hello := _receive(caller, _GREETING):
+    calls.put((caller, hello))
+  else:
+    caller.close()
+
+
+def _admit(
+  caller: socket.socket, hello: Any, own: dict[str, Any], there: dict[int, Peer]
+) -> None:
+  """A process of this run is there from now on; anyone else is told why not."""
+  process, count = hello.get("process"), own["processes"]
+  caller.settimeout(None)
+  peer = Peer(process, clean(hello.get("name"))[:99], caller)
+  if hello.get("run") != own["run"]:
+    wrong = "it is of another run, by --workdir or $ROBUSTJAX_SECRET"
+  elif hello.get("processes") != count:
+    theirs = clean(hello.get("processes"))[:20]
+    wrong = f"it has --processes={theirs}, and process 0 has {count}"
+  elif type(process) is not int or not 0 < process < count:
+    wrong = f"its --process is not one of 1 to {count - 1}"
+  elif process in there:
+    other = there[process].name
+    wrong = f"another process is --process={process} already: {other}"
+  else:
+    there[process] = peer
+    return peer.send(name=own["name"])
+  peer.send(error=f"process 0 refuses this one: {wrong}", status=MISTAKE)
+  caller.close()
+
+
+def _listen(place: Place) -> socket.socket:
+  host, port = place.address()
+  try:
+    own = str(socket.getaddrinfo(host, port, proto=socket.SOL_TCP)[0][4][0])
+    if own == "127.0.1.1":  # Debian's, for a machine by its name; others have another
+      with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", port))  # sends nothing
+        own = probe.getsockname()[0]
+    family = socket.AF_INET6 if ":" in own else socket.AF_INET
+    server = socket.create_server((own, port), family=family)
+  except OSError as error:
+    reason = str(error.strerror).partition(" (while")[0]
+    raise UserError(
+      f"port {port} of this machine cannot be used ({reason}): end the other process 0,"
+      " or name another address with --coordinator"
+    ) from error
+  server.settimeout(0.2)
+  return server
+
+
+def _follow(place: Place, own: dict[str, Any], until: float) -> Peer:
+  """Another process: finds process 0."""
+  due, who = time.monotonic() + _FIRST, _who([0], place)
+  while True:
+    try:
+      peer = Peer(0, "", socket.create_connection(place.address(), _GREETING))
+      peer.send(**own)
+      if _starts(peer):
+        return peer
+      reason = "what answers there does not wait for processes"
+    except OSError as error:
+      reason = str(error.strerror or error)
+    where = f"at {place.coordinator} ({reason})"
+    _, due = _remind(f"{who} {where}", until, due)
+    if time.monotonic() >= until:
+      raise Absent(f"{who} is not {where}{_remedy(place, 0)}")
+    time.sleep(0.5)
+
+
+def _starts(peer: Peer) -> bool:
+  """Waits until process 0 says that all are there; False if it ends before."""
+  wait = float(_GREETING)
+  while answer := _receive(peer.socket, wait):
+    if "all" in answer:
+      return True
+    if "error" in answer:
+      peer.socket.close()
+      kind = Absent if answer.get("status") == LOST else UserError
+      raise kind(clean(answer["error"]))
+    if "waiting" in answer:
+      log.complain(clean(answer["waiting"]))
+    peer.name = clean(answer.get("name", peer.name))[:99]
+    wait = 3.0 * _REMIND  # process 0 says something every _REMIND seconds, or hangs
+  peer.socket.close()
+  return False
+
+
+def _receive(connection: socket.socket, wait: float) -> dict[str, Any]:
+  """One message and no byte more: what follows may be JAX's. Empty if none comes."""
+  until, line = time.monotonic() + wait, b""
+  with contextlib.suppress(OSError):
+    while not line.endswith(b"\n") and (left := until - time.monotonic()) > 0:
+      connection.settimeout(left)
+      if not (byte := connection.recv(1)) or len(line) > _LONGEST:
+        break
+      line += byte
+  return parse(line, _LONGEST)
+
+
+def _remind(whom: str, until: float, due: float) -> tuple[str, float]:
+  """Says now and then who is waited for; returns the line, and when one is due."""
+  if (now := time.monotonic()) < due:
+    return "", due
+  line = f"waiting for {whom}; gives up in {max(0, round(until - now))} s"
+  log.complain(line)
+  return line, now + _REMIND
+
+
+def parse(line: str | bytes, longest: int) -> dict[str, Any]:
+  """The message in a line; empty where it is none."""
+  try:
+    message = json.loads(line) if len(line) <= longest else None
+  except (ValueError, RecursionError):
+    return {}
+  return message if isinstance(message, dict) else {}
+
+
+def clean(text: Any) -> str:
+  """What another process said, as one line without control characters."""
+  return "".join(x if x.isprintable() else "?" for x in str(text))[:_LONGEST]
+
+
+def _who(missing: list[int], place: Place) -> str:
+  few = ", ".join(map(str, missing[:8])) + (" and more" if len(missing) > 8 else "")
+  return f"process{'es' if len(missing) > 1 else ''} {few} of {place.processes}"
+
+
+def _remedy(place: Place, process: int) -> str:
+  return (
+    f": start it there with --coordinator={place.coordinator}"
+    f" --processes={place.processes} --process={process}, or wait longer with"
+    " --wait=SECONDS"
+  )
