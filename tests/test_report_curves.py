@@ -3,7 +3,8 @@
 import pytest
 import report_runs as make
 
-from robustjax.report import conditions, curves, paper
+from robustjax.paper import figures as paper
+from robustjax.report import conditions, curves
 from robustjax.report import runs as finder
 
 FIGURES = {figure.number: figure for figure in paper.FIGURES}

@@ -3,11 +3,13 @@
 import pytest
 import report_runs as make
 
-from robustjax.report import conditions, paper, tables
+from robustjax.paper import notes
+from robustjax.paper import tables as paper
+from robustjax.report import conditions, tables
 from robustjax.report import runs as finder
 from robustjax.report.document import Details, Mark, Note, Table
 
-NOTES = {key: number for number, key in enumerate(paper.NOTES, 1)}
+NOTES = {key: number for number, key in enumerate(notes.NOTES, 1)}
 TABLES = {table.number: table for table in paper.TABLES}
 NONE = (conditions.PAPER,)
 

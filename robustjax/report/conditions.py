@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
 
-from robustjax.report import settings
+from robustjax.paper import settings
 from robustjax.report.document import SPACE, clean
 from robustjax.report.figures import wilson
 from robustjax.report.runs import CONFIG, Row, Run

@@ -4,16 +4,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from robustjax.report import (
-  conditions,
-  curves,
-  inside,
-  listing,
-  paper,
-  settings,
-  tables,
-  verdicts,
-)
+from robustjax.paper import figures, notes, settings
+from robustjax.paper import tables as paper
+from robustjax.report import conditions, curves, inside, listing, tables, verdicts
 from robustjax.report import runs as finder
 from robustjax.report.conditions import Condition, Other
 from robustjax.report.document import (
@@ -49,7 +42,7 @@ def build(folders: Sequence[Path]) -> Document:
   runs, problems = finder.find(folders)
   groups, others = conditions.group(runs)
   problems += conditions.twins(groups)
-  notes = {key: number for number, key in enumerate(paper.NOTES, 1)}
+  numbers = {key: number for number, key in enumerate(notes.NOTES, 1)}
   statistics, images = inside.blocks(groups, [o.run for o in others], problems)
   document = Document(TITLE)
   document.add(Heading(1, TITLE, "top"), *_summary(runs, groups, others, problems))
@@ -58,8 +51,8 @@ def build(folders: Sequence[Path]) -> Document:
   for table in paper.TABLES:
     section = f"{_kind_of(table.number)} {table.number}"
     document.add(Heading(3, section, f"table-{table.number.replace('.', '-')}"))
-    document.add(*tables.blocks(table, groups, notes))
-  document.add(Heading(2, "Figures", "figures"), *_figures(groups, statistics, notes))
+    document.add(*tables.blocks(table, groups, numbers))
+  document.add(Heading(2, "Figures", "figures"), *_figures(groups, statistics, numbers))
   document.add(*images)
   document.add(*listing.runs(runs), *listing.others(others), *listing.guesses(runs))
   document.add(*listing.problems(problems), *listing.notes())
@@ -179,7 +172,7 @@ def _figures(
   notes: Mapping[str, int],
 ) -> Iterator[Block]:
   """The paper's figures in their order; `statistics` are Figures 5 and 6."""
-  for figure in paper.FIGURES:
+  for figure in figures.FIGURES:
     if figure.number > 5:
       yield from statistics
       statistics = ()

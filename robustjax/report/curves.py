@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
-from robustjax.report import paper
+from robustjax.paper import figures as paper
 from robustjax.report.conditions import Condition
 from robustjax.report.document import Panel
 from robustjax.report.tables import attack, kind, look_up, names

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from robustjax.report import paper, tables
+from robustjax.paper.notes import NOTES
+from robustjax.report import tables
 from robustjax.report.conditions import Other
 from robustjax.report.document import (
   Block,
@@ -132,4 +133,4 @@ def problems(found: Sequence[str]) -> Iterator[Block]:
 def notes() -> Iterator[Block]:
   """Contradictions and repairs of the published numbers, numbered."""
   yield Heading(2, "Notes on the published numbers", "notes")
-  yield Bullets(tuple((text,) for text in paper.NOTES.values()), numbered=True)
+  yield Bullets(tuple((text,) for text in NOTES.values()), numbered=True)

@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from robustjax.report import paper
+from robustjax.paper import tables as paper
+from robustjax.paper.rows import Cell as Published
+from robustjax.paper.rows import Row
 from robustjax.report.conditions import NOT_RUN, PAPER_SCALE, Condition, Measurement
 from robustjax.report.document import (
   SPACE,
@@ -106,7 +108,7 @@ def blocks(
   Args:
     table: from `paper.TABLES`.
     conditions: the paper's first. Others appear if they have runs of these rows.
-    notes: a key of `paper.NOTES` -> its number.
+    notes: a key of `notes.NOTES` -> its number.
 
   Returns:
     The table and what goes with it. A table with one number a row has a column for
@@ -193,7 +195,7 @@ class _Writer:
       found.append(Paragraph((f"Not run: {labels}.",)))
     return [*found, *self._details()]
 
-  def _line(self, row: paper.Row, condition: Condition) -> tuple[Cell, ...]:
+  def _line(self, row: Row, condition: Condition) -> tuple[Cell, ...]:
     source = Cell((condition.label,), f"text source {kind(condition)}")
     cells = [
       self._measured(row, condition, reading)
@@ -207,13 +209,13 @@ class _Writer:
       return source, Cell(texts.pop(), missing, columns=len(cells))
     return source, *cells
 
-  def _name(self, row: paper.Row) -> tuple[Inline, ...]:
+  def _name(self, row: Row) -> tuple[Inline, ...]:
     return (row.label, *self._references(row.notes))
 
   def _references(self, keys: Sequence[str]) -> list[Inline]:
     return [Note(self._notes[key]) for key in keys if key in self._notes]
 
-  def _published(self, cell: paper.Cell | None) -> Cell:
+  def _published(self, cell: Published | None) -> Cell:
     if cell is None:
       return Cell((), "published")
     notes = self._references(cell.notes)
@@ -224,7 +226,7 @@ class _Writer:
     printed = Small(f"printed {cell.printed}")
     return Cell((f"{cell.value:.1f}", *notes, printed), "published")
 
-  def _measured(self, row: paper.Row, condition: Condition, reading: int) -> Cell:
+  def _measured(self, row: Row, condition: Condition, reading: int) -> Cell:
     last = reading == max(row.cells)
     found = look_up(condition, row.setting, row.branch, reading, last)
     measured = found.measurement

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from robustjax.paper.claims import Claim, Side
 from robustjax.report import effects
 from robustjax.report.conditions import Condition
 from robustjax.report.document import Block, Cell, Details, Small, Table
@@ -73,7 +74,7 @@ def _row(verdict: effects.Verdict, tint: str, strongest: int) -> tuple[Cell, ...
   )
 
 
-def _place(claim: effects.Claim) -> str:
+def _place(claim: Claim) -> str:
   part = "section" if claim.source[0].isdigit() else "appendix"
   return f"{part} {claim.source}"
 
@@ -86,7 +87,7 @@ def _counts(verdict: effects.Verdict, strongest: int) -> str:
   return " against ".join(_side(side, count, strongest) for side, count in sides)
 
 
-def _side(side: effects.Side, count: effects.Count | None, strongest: int) -> str:
+def _side(side: Side, count: effects.Count | None, strongest: int) -> str:
   assert count is not None
   setting, branch, reading = side
   name = setting if branch == "all" else f"{setting}, {branch} branch"

@@ -1,6 +1,6 @@
-"""The report's copy of the settings is what the experiments say.
+"""The copy of the settings' values is what the experiments say.
 
-PYTHONPATH=. python tests/test_report_settings.py renews the copy.
+PYTHONPATH=. python tests/test_paper_settings.py renews the copy.
 """
 
 import json
@@ -9,7 +9,7 @@ import pytest
 from test_experiments import SETTINGS, setting
 
 from robustjax import config
-from robustjax.report import settings
+from robustjax.paper import settings
 
 
 def flat(words, name="adv"):

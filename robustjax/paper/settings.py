@@ -1,8 +1,8 @@
 """The values that each setting of the paper has at each scale, from settings.json.
 
-A run is a row's run by its values, not by its name, so the report must know them; it
-imports no other part of the package, so it keeps a copy. After a change of an
-experiment or a default, `PYTHONPATH=. python tests/test_report_settings.py` renews it;
+A run is a row's run by its values, not by its name, so the report must know them; this
+room imports no other part of the package, so it keeps a copy. After a change of an
+experiment or a default, `PYTHONPATH=. python tests/test_paper_settings.py` renews it;
 as a test, the same file fails as long as the copy is old.
 """
 
