@@ -10,8 +10,9 @@ from typing import Any
 
 from robustjax.paper import settings
 from robustjax.report.document import SPACE, clean
-from robustjax.report.figures import wilson
-from robustjax.report.runs import CONFIG, Row, Run
+from robustjax.report.files import CONFIG, Row
+from robustjax.report.intervals import Count
+from robustjax.report.runs import Run
 
 NOT_RUN = "not run"
 PAPER_SCALE = "paper"
@@ -37,14 +38,10 @@ class Measurement:
   runs: tuple[Run, ...]
 
   @property
-  def correct(self) -> int:
-    """Over all runs."""
-    return sum(row.correct for row in self.rows)
-
-  @property
-  def images(self) -> int:
+  def count(self) -> Count:
     """Over all runs: each run counts each image."""
-    return sum(row.images for row in self.rows)
+    correct = sum(row.correct for row in self.rows)
+    return Count(correct, sum(row.images for row in self.rows), len(self.runs))
 
   @property
   def rates(self) -> tuple[float, ...]:
@@ -55,16 +52,6 @@ class Measurement:
   def mean(self) -> float:
     """Over the runs, 0..1."""
     return sum(self.rates) / len(self.rates)
-
-  @property
-  def interval(self) -> tuple[float, float]:
-    """95 % Wilson interval of the counts, within 0..1.
-
-    Runs share their test images: however many there are, the interval is as wide as
-    that of one.
-    """
-    z = 1.96 * math.sqrt(len(self.runs))  # z squared is over the images in the formula
-    return wilson(self.correct, self.images, z)
 
   @property
   def guesses(self) -> tuple[str, ...]:
