@@ -10,7 +10,7 @@ from typing import Any
 
 from robustjax.paper import settings
 from robustjax.report.document import SPACE, clean
-from robustjax.report.files import CONFIG, Row
+from robustjax.report.files import Row
 from robustjax.report.intervals import Count
 from robustjax.report.runs import Run
 
@@ -174,12 +174,11 @@ def group(runs: Sequence[Run]) -> tuple[list[Condition], list[Other]]:
     the paper. BN fine-tuning is one only beside the run that it starts from: in a
     report of its folder alone it is among the others.
   """
-  values = {run.path: settings.recorded(run.path / CONFIG) for run in runs}
-  whys = {run.path: _differences(run, values[run.path]) for run in runs}
+  whys = {run.path: _differences(run) for run in runs}
   folders = {run.path.resolve(): run for run in runs}
   for run in runs:
     if run.setting in _STARTS and not whys[run.path]:
-      start = str(values[run.path].get("init.run"))
+      start = str(run.values.get("init.run"))
       first = _named(run, PurePath(start), folders)
       if not (first and not whys[first.path] and _may_start(run, first)):
         whys[run.path] = (
@@ -218,9 +217,9 @@ def twins(conditions: Sequence[Condition]) -> list[str]:
   return found
 
 
-def _differences(run: Run, values: Mapping[str, Any]) -> str:
+def _differences(run: Run) -> str:
   """In which values a run is not its setting's, in words; "" if in none."""
-  own = settings.own_values(run.setting, run.scale)
+  values, own = run.values, settings.own_values(run.setting, run.scale)
   if own is None:
     return "of no row of the paper"
   free = set(_ATTACKS) if _is_in_proportion(run, own) else set()

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from robustjax.errors import UserError
+from robustjax.paper import settings
 from robustjax.report.document import clean
 
 CONFIG = "config.json"
@@ -117,14 +118,13 @@ def read_config(path: Path) -> dict[str, Any]:
     "setting": clean(_get(config, "setting", str)),
     "scale": clean(_get(config, "scale", str)),
     "seed": _get(config, "seed", int),
-    "data": clean(_get(config, "data.name", str)),
     "eps": float(_get(config, "eval.eps", float)),
     "step_size": float(_get(config, "eval.step_size", float)),
     "trained_eps": float(_get(config, "attack.eps", float)),
     "trained_step_size": float(_get(config, "attack.step_size", float)),
-    "trained_steps": _get(config, "attack.steps", int),
     "epochs": float(_get(config, "train.epochs", float)),
     "overrides": overrides,
+    "values": settings.recorded(config),
   }
 
 

@@ -54,14 +54,13 @@ class Run:
     setting: of the paper.
     scale: "paper" or "mini".
     seed: of all its randomness.
-    data: the data set's name.
     eps: of the evaluation's attack, of 255.
     step_size: of the same.
     trained_eps: of the attack in training.
     trained_step_size: of the same.
-    trained_steps: how many of them.
     overrides: dotted name -> value, changed from the command line; None if config.json
       does not say.
+    values: dotted name -> value, of all that a row of the paper may depend on.
     evaluation: None unless there is a whole one.
     progress: how far it has come.
   """
@@ -71,13 +70,12 @@ class Run:
   setting: str
   scale: str
   seed: int
-  data: str
   eps: float
   step_size: float
   trained_eps: float
   trained_step_size: float
-  trained_steps: int
   overrides: Mapping[str, Any] | None
+  values: Mapping[str, Any]
   evaluation: Evaluation | None
   progress: Progress
 
