@@ -271,9 +271,9 @@ def _named(run: Run, name: PurePath, folders: Mapping[Path, Run]) -> Run | None:
   above, unless the runs were moved since. Moved runs are still side by side.
   """
   above = run.path.resolve().parents
-  places = [Path(os.path.normpath(folder / name)) for folder in above]
-  places.append(above[0] / name.name)
-  return next((folders[place] for place in places if place in folders), None)
+  paths = [Path(os.path.normpath(folder / name)) for folder in above]
+  paths.append(above[0] / name.name)
+  return next((folders[path] for path in paths if path in folders), None)
 
 
 def _condition(run: Run) -> Condition:

@@ -29,10 +29,9 @@ class Cell:
 
   Attributes:
     text: what it says.
-    kind: words of: "label" (the row's name), "text", "long" (a sentence), "source",
-      "number", "published", "paper" (measured in the paper's condition), "other"
-      (measured in another), "missing". A label or a text comes first, and is aligned
-      to the left.
+    kind: words of: "label" (the row's name), "text", "source", "number",
+      "published", "paper" (measured in the paper's condition), "other" (measured in
+      another), "missing". A label or a text comes first, and is aligned to the left.
     title: what a pointer held over it shows.
     notes: numbers of notes at the end of the report.
     guesses: that its number depends on, or "".
@@ -201,10 +200,9 @@ def render(form: Format, title: str, values: Mapping[str, Any]) -> str:
 
 def _environment(form: Format) -> jinja2.Environment:
   def shown(value: Any) -> Markup:
-    """What is no output of a template is text."""
-    return (
-      value if isinstance(value, Markup) else Markup(form.escape(clean(f"{value}")))
-    )
+    if isinstance(value, Markup):  # a template's output
+      return value
+    return Markup(form.escape(clean(str(value))))
 
   found = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),

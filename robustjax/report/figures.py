@@ -235,9 +235,9 @@ def _legend(drawn: Figure, handles: Any, labels: Sequence[str]) -> None:
 
 def _curves(drawn: Figure, figure: paper.Figure, lines: Sequence[Line]) -> None:
   axes = drawn.subplots()
-  for place, line in enumerate(lines):
+  for i, line in enumerate(lines):
     # A little to the side of each other, so that intervals can be told apart.
-    aside = 0.03 * (place - (len(lines) - 1) / 2) if _errors(line.points) else 0.0
+    aside = 0.03 * (i - (len(lines) - 1) / 2) if _errors(line.points) else 0.0
     _draw_line(axes, line, 1 + aside)
   axes.set_xscale("log")
   _ticks(axes, lines)

@@ -99,22 +99,18 @@ def find(folders: Sequence[Path]) -> tuple[list[Run], list[str]]:
     if not os.access(folder, os.R_OK | os.X_OK):
       raise UserError(f"{clean(str(folder))} cannot be read: name another folder")
   names = [folder.resolve().name for folder in folders]
-  runs: dict[Path, Run] = {}
+  runs: dict[Path, Run | None] = {}
   problems: list[str] = []
-  seen = set()
   for folder, short in zip(folders, names, strict=True):
     prefix = short if names.count(short) == 1 else str(folder)
     for path in _run_folders(folder, problems):
-      if path.resolve() in seen:
+      if path.resolve() in runs:
         continue
-      seen.add(path.resolve())
       below = "" if path == folder else path.relative_to(folder).as_posix()
       parts = [prefix if len(folders) > 1 or not below else "", below]
       name = clean("/".join(filter(None, parts))).strip()
-      run = _read(path, name, problems)
-      if run:
-        runs[path] = run
-  return sorted(runs.values(), key=lambda run: run.name), problems
+      runs[path.resolve()] = _read(path, name, problems)
+  return sorted(filter(None, runs.values()), key=lambda run: run.name), problems
 
 
 def _run_folders(folder: Path, problems: list[str]) -> Iterator[Path]:
