@@ -12,7 +12,7 @@ from robustjax.config import Config
 from robustjax.errors import UserError
 from robustjax.hosts import cluster, processes
 from robustjax.inspect import inspection
-from robustjax.report import anatomy, figures, table
+from robustjax.report import figures, files, table
 from robustjax.run import commandline, stages, start
 from robustjax.runtime import log
 from robustjax.runtime.preemption import Stopped
@@ -64,7 +64,7 @@ def run(config: Config, workdir: Path, hosts: processes.Hosts) -> None:
     if not picture.exists():
       figures.evaluation_figure(workdir)
     log.say(f"\n{table.evaluation_table(evaluation)}\n\nPicture: {picture}")
-    if not (workdir / anatomy.EXAMPLES).exists():
+    if not (workdir / files.EXAMPLES).exists():
       log.say(f"Figures 5, 6 and images: python -m robustjax.inspect {workdir}")
 
 

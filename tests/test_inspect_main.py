@@ -15,7 +15,7 @@ from robustjax.inspect import __main__ as inspect
 from robustjax.inspect import inspection, norms
 from robustjax.inspect.choice import Choice
 from robustjax.models.norm import branch_of
-from robustjax.report import anatomy
+from robustjax.report.files import STATISTICS, read_examples, read_statistics
 from robustjax.run import saved, steps, workdir
 from robustjax.run.data import open_data
 from robustjax.runtime import checkpoint, parallel
@@ -93,7 +93,7 @@ def test_the_command_writes_four_files_and_changes_none(run, capsys):
   for name in names:
     assert after.pop(next(p for p in after if p.name == name))
   assert after == before
-  found = anatomy.read_statistics(written[0])
+  found = read_statistics(written[0])
   state = saved.restore(saved.read_config(run), run, parallel.mesh(jax.devices()[:1]))
   assert found["step"] == int(state.step) == 5
   assert found["layer"] == "stage2_block1/bn2" and len(found["channels"]) == 4
@@ -101,7 +101,7 @@ def test_the_command_writes_four_files_and_changes_none(run, capsys):
   assert found["running"] == running
   assert list(found["batches"]) == ["clean", "adv"]
   assert found["domains"] == {"clean": {"clean": 8}, "adv": {"adv": 8}}
-  shown = anatomy.read_examples(written[2])
+  shown = read_examples(written[2])
   assert shown["clean"].shape == (3, 28, 28, 1) and shown["steps"] == 2
   difference = np.abs(shown["adv"] - shown["clean"])
   assert 0 < difference.max() <= shown["eps"] == 32
@@ -117,7 +117,7 @@ def test_flags_choose_what_is_looked_at(run, tmp_path):
     assert looked(run, *flags, f"--out={tmp_path / name}") == 0
   assert files(tmp_path / "one") == files(tmp_path / "other")  # the seed decides all
   assert files(run) == before
-  found = anatomy.read_statistics(tmp_path / "one" / anatomy.STATISTICS)
+  found = read_statistics(tmp_path / "one" / STATISTICS)
   assert (found["step"], found["layer"], found["seed"]) == (3, "bn0", 4)
 
 

@@ -113,7 +113,7 @@ def test_file_keeps_to_the_layout(file: str) -> None:
     ("training/loop.py", "from robustjax.run import stages"),
     ("run/stages.py", "from robustjax import main"),
     ("run/stages.py", "from robustjax.inspect import inspection"),
-    ("report/tables.py", "def f():\n  import jax.numpy as jnp"),
+    ("report/runs.py", "def f():\n  import jax.numpy as jnp"),
     ("report/figures.py", "from robustjax.training import state"),
     ("config/checks.py", "from robustjax.run import commandline"),
     ("config/__main__.py", "from robustjax import main"),

@@ -7,6 +7,7 @@ import pytest
 from test_experiments import SETTINGS, setting
 
 from robustjax import config
+from robustjax.paper import settings
 from robustjax.preflight import (
   answers,
   chips,
@@ -16,7 +17,6 @@ from robustjax.preflight import (
   topology,
 )
 from robustjax.preflight.work import Loop, Work
-from robustjax.report import settings
 
 
 def test_all_settings_are_those_of_the_experiments():

@@ -6,7 +6,7 @@ import pytest
 import report_runs as make
 
 from robustjax import config as configs
-from robustjax.report import conditions, figures
+from robustjax.report import conditions, intervals
 from robustjax.report import runs as finder
 from robustjax.report.document import SPACE
 
@@ -373,7 +373,7 @@ def test_seeds_are_averaged_and_the_same_seed_counts_once(tmp_path):
   measured = mini.measure("adv", "all", 100)
   assert [run.name for run in measured.runs] == ["s0", "s1", "s2"]
   assert measured.mean == pytest.approx(0.73)
-  assert measured.interval == pytest.approx(figures.wilson(730, 1000))
+  assert measured.count.interval == pytest.approx(intervals.wilson(730, 1000))
   assert (min(measured.rates), max(measured.rates)) == (0.7, 0.77)
 
 

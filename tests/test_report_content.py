@@ -1,52 +1,46 @@
 """The report says what there is, and keeps apart what may not be compared."""
 
 import json
+import re
 
 import numpy as np
 import report_runs as make
 import test_report_anatomy as anatomies
 
-from robustjax.report import content, effects, markdown
-from robustjax.report.document import Heading, Panels, Table
+from robustjax.report import content, verdicts
+from robustjax.report.document import MARKDOWN, render
 
 
 def build(folder):
   return content.build([folder])
 
 
-def headings(document):
-  return [b.text for b in document.blocks if isinstance(b, Heading)]
+def markdown(found):
+  text = render(MARKDOWN, content.TITLE, vars(found))
+  return text.replace("\N{NO-BREAK SPACE}", " ")
 
 
-def part(document, name):
+def headings(found):
+  return re.findall(r"^#+ (.*)$", markdown(found), re.M)
+
+
+def part(found, name):
   """The Markdown of what stands below a heading."""
-  blocks = iter(document.blocks)
-  found = []
-  for block in blocks:
-    if isinstance(block, Heading) and block.text == name:
-      break
-  for block in blocks:
-    if isinstance(block, Heading) and block.level < 3:
-      break
-    found.append(block)
-  below = type(document)("", found)
-  return markdown.render(below).replace("\N{NO-BREAK SPACE}", " ")
-
-
-def pictures(document):
-  return [p for b in document.blocks if isinstance(b, Panels) for p in b.panels]
+  _, *parts = re.split(r'<a id="[^"]*"></a>\n\n## ', markdown(found))
+  named = dict(text.split("\n\n", 1) for text in parts)
+  return named[name].rstrip() + "\n"
 
 
 def test_no_run(tmp_path):
-  document = build(tmp_path)
-  found = headings(document)
-  assert found[1:3] == ["Which effects appear", "Tables"]
-  assert {f"Table {n}" for n in range(1, 8)} | {"Section 4.4"} <= set(found)
-  assert [h for h in found if h.startswith("Figure ")] == [
+  found = build(tmp_path)
+  names = headings(found)
+  assert names[1:3] == ["Which effects appear", "Tables"]
+  assert {f"Table {n}" for n in range(1, 8)} | {"Section 4.4"} <= set(names)
+  assert [h for h in names if h.startswith("Figure ")] == [
     f"Figure {n}" for n in (1, 2, 3, 7)
   ]
-  assert "Problems" not in found and "Guesses" not in found
-  assert all(panel.kind == "published" for panel in pictures(document))
+  assert "Problems" not in names and "Guesses" not in names
+  assert all(panel.kind == "published" for panel in found.panels)
 
 
 def test_effects_of_a_condition(tmp_path):
@@ -59,7 +53,7 @@ def test_effects_of_a_condition(tmp_path):
     for line in text.splitlines()
     if line.startswith("| With plain BN, removing all clean images")
   ]
-  assert "+18.3" in line and "+49.0" in line and effects.APPEARS in line
+  assert "+18.3" in line and "+49.0" in line and verdicts.APPEARS in line
   assert "adv, PGD-100: 790 of 1,000 images" in text
 
 
@@ -75,11 +69,11 @@ def test_both_sides_of_a_claim_face_the_same_attack(tmp_path):
 
 def test_an_overridden_run_is_no_row(tmp_path):
   make.make(tmp_path / "a", "adv", {"all": make.MINI}, overrides={"train.epochs": 1.0})
-  document = build(tmp_path)
-  text = part(document, "Other runs")
+  found = build(tmp_path)
+  text = part(found, "Other runs")
   assert "`a` (adv, mini, complete): train.epochs=1.0 instead of 8.0; measured" in text
-  assert "79.0 % at" not in part(document, "Tables")
-  assert all(panel.kind == "published" for panel in pictures(document))
+  assert "79.0 % at" not in part(found, "Tables")
+  assert all(panel.kind == "published" for panel in found.panels)
 
 
 def test_damage_is_named(tmp_path):
@@ -105,10 +99,10 @@ def test_figures_5_and_6_are_of_the_runs_that_the_paper_shows(tmp_path):
     found = anatomies.statistics(branches)
     (run / "statistics.json").write_text(json.dumps(found))
     np.savez(run / "examples.npz", **anatomies.examples())
-  document = build(tmp_path)
-  found = [h for h in headings(document) if h.startswith(("Figure ", "Images"))]
-  assert found == [*(f"Figure {n}" for n in (1, 2, 3, 5, 6, 7)), "Images"]
-  titles = {p.name: p.title for p in pictures(document) if p.wide}
+  found = build(tmp_path)
+  names = [h for h in headings(found) if h.startswith(("Figure ", "Images"))]
+  assert names == [*(f"Figure {n}" for n in (1, 2, 3, 5, 6, 7)), "Images"]
+  titles = {p.name: p.title for p in found.panels if p.wide}
   assert titles["figure-5-condition-2-1"].endswith(": mbn")
   assert titles["figure-6-condition-2-1"].endswith(": adv")
   assert len(titles) == 4
@@ -117,20 +111,19 @@ def test_figures_5_and_6_are_of_the_runs_that_the_paper_shows(tmp_path):
 def test_every_run_is_listed_with_its_guesses(tmp_path):
   make.make(tmp_path / "a", "alp", {"all": make.MINI}, ["loss.alp_weight=0.5"])
   make.make(tmp_path / "b", "gn", overrides={"seed": 3})
-  document = build(tmp_path)
-  text = part(document, "Runs")
+  found = build(tmp_path)
+  text = part(found, "Runs")
   assert "| `a` | alp | mini | 32 | 0 | complete | 1,248 |" in text
   assert "| `b` | gn | mini | 32 | 3 | not begun | 0 |  | seed=3 |" in text
-  assert part(document, "Guesses").endswith("- `loss.alp_weight=0.5`: `a`\n")
+  assert part(found, "Guesses").endswith("- `loss.alp_weight=0.5`: `a`\n")
 
 
 def test_names_of_pictures_and_headings_are_their_own(tmp_path):
   make.make(tmp_path / "a", "adv", {"all": make.MINI})
   make.make(tmp_path / "b", "adv", {"all": make.MINI}, eps=64.0)
-  document = build(tmp_path)
-  names = [panel.name for panel in pictures(document)]
-  anchors = [b.anchor for b in document.blocks if isinstance(b, Heading)]
+  found = build(tmp_path)
+  names = [panel.name for panel in found.panels]
+  anchors = re.findall('<a id="([^"]*)">', markdown(found))
   assert len(set(names)) == len(names) and len(set(anchors)) == len(anchors)
-  for block in document.blocks:
-    if isinstance(block, Table):
-      assert len(block.head) > 1
+  for table in (*found.verdicts, *found.tables.values(), found.runs):
+    assert len(table.head) > 1

@@ -10,37 +10,35 @@ import report_runs as make
 import test_report_anatomy as anatomies
 
 from robustjax.report import __main__ as report
-from robustjax.report import anatomy, conditions, content, inside, markdown, page
+from robustjax.report import anatomy, conditions, content
 from robustjax.report import runs as finder
-from robustjax.report.document import Panels
+from robustjax.report.document import HTML, MARKDOWN, render
 
 
-def test_an_empty_folder_gives_a_report_all_the_same(tmp_path, capsys):
-  (tmp_path / "runs").mkdir()
-  assert report.main([str(tmp_path / "runs"), f"--out={tmp_path / 'out'}"]) == 0
-  paths = capsys.readouterr().out.splitlines()
-  assert paths == [str(tmp_path / "out" / name) for name in ("index.html", "report.md")]
-  for path in ("index.html", "report.md"):
-    text = (tmp_path / "out" / path).read_text()
-    assert "nothing measured" in text and "39.2" in text and "not run" in text
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+  """A folder of runs, and the report of them in another."""
+  folder = tmp_path_factory.mktemp("report")
+  make.make(folder / "runs" / "x", "mbn", {"adv": make.MINI, "clean": make.MINI})
+  out = folder / "deep" / "out"
+  assert report.main([str(folder / "runs"), "--out", str(out)]) == 0
+  return folder / "runs", out
 
 
-def test_every_picture_of_the_markdown_is_there(tmp_path):
-  make.make(tmp_path / "runs" / "x", "adv", {"all": make.MINI})
-  out = tmp_path / "deep" / "out"
-  assert report.main([str(tmp_path / "runs"), "--out", str(out)]) == 0
+def test_every_picture_of_the_markdown_is_there(written):
+  _, out = written
   named = re.findall(r"\]\((figures/[^)]*)\)", (out / "report.md").read_text())
   assert len(named) > 4
   for name in named:
     assert (out / name).read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_same_files_give_the_same_bytes(tmp_path):
-  make.make(tmp_path / "runs" / "x", "mbn", {"adv": make.MINI, "clean": make.MINI})
-  outs = [tmp_path / "one", tmp_path / "two"]
-  for out in outs:
-    assert report.main([str(tmp_path / "runs"), f"--out={out}"]) == 0
-  one, two = ({p.relative_to(o): p.read_bytes() for p in _files(o)} for o in outs)
+def test_the_same_files_give_the_same_bytes(written, tmp_path):
+  runs, out = written
+  assert report.main([str(runs), f"--out={tmp_path}"]) == 0
+  one, two = (
+    {p.relative_to(o): p.read_bytes() for p in _files(o)} for o in (out, tmp_path)
+  )
   assert one == two
 
 
@@ -48,24 +46,32 @@ def _files(folder):
   return [path for path in folder.rglob("*") if path.is_file()]
 
 
-def test_an_earlier_report_is_overwritten_and_nothing_else(tmp_path, capsys):
+def test_an_empty_folder_gives_a_report_and_overwrites_an_earlier_one(tmp_path, capsys):
   (tmp_path / "runs").mkdir()
-  arguments = [str(tmp_path / "runs"), f"--out={tmp_path}"]
-  assert report.main(arguments) == 0 and report.main(arguments) == 0
-  (tmp_path / "index.html").write_text("<p>mine</p>")
-  assert report.main(arguments) == 2
-  assert "is not a report of this tool" in capsys.readouterr().err
-  assert (tmp_path / "index.html").read_text() == "<p>mine</p>"
+  arguments = [str(tmp_path / "runs"), f"--out={tmp_path / 'out'}"]
+  paths = [tmp_path / "out" / name for name in ("index.html", "report.md")]
+  for _ in range(2):
+    assert report.main(arguments) == 0
+    assert capsys.readouterr().out.splitlines() == list(map(str, paths))
+  for path in paths:
+    text = path.read_text()
+    assert "nothing measured" in text and "39.2" in text and "not run" in text
 
 
-def test_a_markdown_of_somebody_else_is_kept(tmp_path, capsys):
+@pytest.mark.parametrize(
+  ("name", "text"),
+  [
+    ("index.html", "<p>mine</p>"),
+    ("report.md", "mine, of pictures: ![](figures/x.png)"),
+  ],
+)
+def test_what_is_no_report_is_kept(tmp_path, capsys, name, text):
   (tmp_path / "runs").mkdir()
-  arguments = [str(tmp_path / "runs"), f"--out={tmp_path}"]
-  (tmp_path / "report.md").write_text("mine, of pictures: ![](figures/x.png)")
-  assert report.main(arguments) == 2
-  assert "report.md is not a report of this tool" in capsys.readouterr().err
-  assert (tmp_path / "report.md").read_text().startswith("mine")
-  assert not (tmp_path / "index.html").exists()
+  (tmp_path / name).write_text(text)
+  assert report.main([str(tmp_path / "runs"), f"--out={tmp_path}"]) == 2
+  assert f"{name} is not a report of this tool" in capsys.readouterr().err
+  assert (tmp_path / name).read_text() == text
+  assert {path.name for path in tmp_path.iterdir()} == {"runs", name}
 
 
 def test_pictures_that_only_an_earlier_report_had_are_removed(tmp_path):
@@ -198,11 +204,11 @@ def _odd_runs(folder):
 @pytest.mark.slow
 def test_no_value_in_a_file_costs_the_report(tmp_path):
   odd = list(_odd_runs(tmp_path))
-  document = content.build([tmp_path])
-  problems = markdown.render(document)
+  document = vars(content.build([tmp_path]))
+  problems = render(MARKDOWN, content.TITLE, document)
   problems = problems[problems.index("## Problems") : problems.index("## Notes on")]
   assert "cannot be drawn" not in problems
-  assert "Problems" in page.render(document)
+  assert "Problems" in render(HTML, content.TITLE, document)
   found, _ = finder.find([tmp_path])
   read = {run.name: run for run in found}
   assert len(read) > 300
@@ -215,8 +221,7 @@ def test_no_value_in_a_file_costs_the_report(tmp_path):
     if file in ("statistics.json", "examples.npz"):
       said = []
       alone, others = conditions.group([read[name]])
-      figures, images = inside.blocks(alone, others, said)
-      drawn = [b for b in (*figures, *images) if isinstance(b, Panels)]
+      drawn = content.inside(alone, others, said)
       assert bool(drawn) != bool(said), (name, said)
       assert all(f"{name}/{file} is damaged" in line for line in said)
 
@@ -234,6 +239,6 @@ def test_what_cannot_be_drawn_is_a_line_and_another_run_is_drawn(tmp_path, monke
     return title(statistics)
 
   monkeypatch.setattr(anatomy, "_title", fails)
-  text = markdown.render(content.build([tmp_path]))
+  text = render(MARKDOWN, content.TITLE, vars(content.build([tmp_path])))
   assert "- a/statistics.json cannot be drawn (RuntimeError: no font)\n" in text
   assert "Layer b" in text and "figure-5-condition-2-1.png" in text

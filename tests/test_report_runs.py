@@ -8,6 +8,7 @@ import report_runs as make
 
 from robustjax.errors import UserError
 from robustjax.report import runs as finder
+from robustjax.report.files import Row
 
 
 def read(folder):
@@ -20,7 +21,7 @@ def test_runs_are_found_at_any_depth(tmp_path):
   make.make(tmp_path / "b" / "checkpoints" / "5")  # is no run
   found, problems = read(tmp_path)
   assert [run.name for run in found] == ["b", "deep/er/a"] and not problems
-  assert found[0].evaluation.rows[1] == finder.Row("all", 10, 800, 1000)
+  assert found[0].evaluation.rows[1] == Row("all", 10, 800, 1000)
 
 
 def test_a_run_itself_and_overlapping_folders(tmp_path):

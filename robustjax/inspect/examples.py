@@ -87,7 +87,7 @@ def attacked_images(
     choice: its images, seed and steps.
 
   Returns:
-    What examples.npz holds, see `anatomy.read_examples`.
+    What examples.npz holds, see `files.read_examples`.
   """
   values = config.eval
   rng = np.random.default_rng(choice.seed)

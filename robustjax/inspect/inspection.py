@@ -12,7 +12,7 @@ from robustjax.config import Config
 from robustjax.errors import UserError
 from robustjax.inspect import examples, norms
 from robustjax.inspect.choice import Choice
-from robustjax.report import anatomy
+from robustjax.report import anatomy, files
 from robustjax.run.data import Data
 from robustjax.runtime import log
 from robustjax.training.state import TrainState
@@ -51,18 +51,18 @@ def inspect(
   written = []
   if config.model.norm != "gn":
     found = norms.norm_statistics(config, data.train, state, choice)
-    written.append(folder / anatomy.STATISTICS)
+    written.append(folder / files.STATISTICS)
     log.write_json(written[-1], found)
     written.append(written[-1].with_suffix(".png"))
-    drawn = anatomy.statistics_figure(anatomy.read_statistics(written[0]))
+    drawn = anatomy.statistics_figure(files.read_statistics(written[0]))
     drawn.savefig(written[-1], dpi=150)
   elif choice.layer:
     raise UserError(f"there is no norm layer {choice.layer!r}: {norms.NO_STATISTICS}")
   shown = examples.attacked_images(config, data.test, state, choice)
-  written.append(folder / anatomy.EXAMPLES)
+  written.append(folder / files.EXAMPLES)
   _write_arrays(written[-1], shown)
   written.append(written[-1].with_suffix(".png"))
-  panel = anatomy.panel_figure(anatomy.read_examples(written[-2]))
+  panel = anatomy.panel_figure(files.read_examples(written[-2]))
   panel.savefig(written[-1], dpi=150)
   return written
 

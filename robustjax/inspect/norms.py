@@ -163,7 +163,7 @@ def norm_statistics(
     choice: its layer, channels and seed.
 
   Returns:
-    What statistics.json holds, see `anatomy.read_statistics`.
+    What statistics.json holds, see `files.read_statistics`.
 
   Raises:
     UserError: there is no such layer.

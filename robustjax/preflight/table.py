@@ -17,13 +17,13 @@ from pathlib import Path
 from robustjax import config as configs
 from robustjax.config import Config
 from robustjax.errors import UserError
+from robustjax.paper import settings
 from robustjax.preflight import compiling, examination, programs, text
 from robustjax.preflight.answers import Compiled
 from robustjax.preflight.examination import Checked
 from robustjax.preflight.forecast import Forecast, forecast_of
 from robustjax.preflight.topology import Target, tpu
 from robustjax.preflight.work import Work
-from robustjax.report import settings
 from robustjax.runtime import log, parallel
 
 # Values that stand in a program as constants: these do for all.

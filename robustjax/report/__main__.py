@@ -11,17 +11,15 @@ from pathlib import Path
 from typing import NoReturn
 
 from robustjax.errors import UserError
-from robustjax.report import content, markdown, page, pictures
-from robustjax.report.document import Document, Panels
+from robustjax.report import content
+from robustjax.report.content import Content
+from robustjax.report.document import FIGURES, HTML, MARKDOWN, render
 
 MISTAKE = 2  # exit status
-PAGE, MARKDOWN = "index.html", "report.md"
 
-# How the tool knows a Markdown of its own.
-MARK = "<!-- Written by python -m robustjax.report. -->\n\n"
 # The pictures that a Markdown of its own shows; no other name is ever the tool's.
 _PICTURE = re.compile(
-  rf"(?<!\\)\]\({markdown.FIGURES}/"
+  rf"(?<!\\)\]\({FIGURES}/"
   r"((?:figure-\d|images)(?:-published|-condition-\d+(?:-\d+)?)\.png)\)"
 )
 
@@ -66,18 +64,17 @@ def write(folders: Sequence[Path], out: Path) -> list[Path]:
   Raises:
     UserError: a folder cannot be read, or the report cannot be written.
   """
-  _check(out / PAGE, page.MARK)
-  earlier = _PICTURE.findall(_check(out / MARKDOWN, MARK))
-  document = content.build(folders)
+  _, earlier = (_earlier(out / form.file, form.mark) for form in (HTML, MARKDOWN))
+  found = content.build(folders)
   try:
-    return _write(document, out, earlier)
+    return _write(found, out, set(_PICTURE.findall(earlier)))
   except OSError as error:
     raise UserError(
       f"{out} cannot be written to ({error.strerror}): name another --out"
     ) from error
 
 
-def _check(path: Path, mark: str) -> str:
+def _earlier(path: Path, mark: str) -> str:
   """The text of an earlier report, or ""; refuses to overwrite what is no report."""
   try:
     text = path.read_text(encoding="utf-8", errors="replace")
@@ -92,21 +89,17 @@ def _check(path: Path, mark: str) -> str:
   return text
 
 
-def _write(document: Document, out: Path, earlier: Sequence[str]) -> list[Path]:
-  figures = out / markdown.FIGURES
+def _write(found: Content, out: Path, earlier: set[str]) -> list[Path]:
+  figures = out / FIGURES
   figures.mkdir(parents=True, exist_ok=True)
-  panels = [
-    panel
-    for block in document.blocks
-    for panel in (block.panels if isinstance(block, Panels) else ())
-  ]
-  for panel in panels:
-    (figures / f"{panel.name}.png").write_bytes(pictures.png(panel.figure))
-  (out / PAGE).write_text(page.render(document), encoding="utf-8")
-  (out / MARKDOWN).write_text(MARK + markdown.render(document), encoding="utf-8")
-  for name in set(earlier) - {f"{panel.name}.png" for panel in panels}:
+  for panel in found.panels:
+    (figures / f"{panel.name}.png").write_bytes(panel.png())
+  for form in (HTML, MARKDOWN):
+    text = render(form, content.TITLE, vars(found))
+    (out / form.file).write_text(text, encoding="utf-8")
+  for name in earlier - {f"{panel.name}.png" for panel in found.panels}:
     (figures / name).unlink(missing_ok=True)
-  return [out / PAGE, out / MARKDOWN]
+  return [out / HTML.file, out / MARKDOWN.file]
 
 
 if __name__ == "__main__":

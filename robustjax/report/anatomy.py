@@ -1,90 +1,30 @@
 """Pictures of a net from the inside: its statistics, and images beside their attacks.
 
-They are drawn from statistics.json and examples.npz, which `robustjax.inspect` writes.
+Figures 5 and 6 of the paper, drawn from what `robustjax.inspect` writes.
 """
 
-import json
 import textwrap
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from robustjax.errors import UserError
 from robustjax.report.document import clean
 from robustjax.report.figures import COLOURS
-
-STATISTICS = "statistics.json"
-EXAMPLES = "examples.npz"
-
-Arrays = dict[str, npt.NDArray[Any]]
 
 _MOMENTS = {"mean": "mean", "var": "variance"}
 _MARKERS = ("x", "+")  # of the two batches
 _COLUMNS = 8  # images side by side
 _SHOWN = 64  # images in a picture, of however many
-_BATCHES = 2
-
-# What no whole number and no statistic of a net that still computes is above.
-_MOST, _LARGEST = 10**12, 1e30
-# A smaller eps than this, of 255, cannot be told from none.
-_LEAST_EPS = 1e-3
-
-
-def read_statistics(path: Path) -> dict[str, Any]:
-  """What statistics.json holds.
-
-  Returns:
-    "run", its name; "step" of the checkpoint; "layer", its name; "seed"; "images", how
-    many a batch was drawn from the training images; "channels", numbers of channels;
-    "running", branch -> {"mean", "var"}, each a value a channel; "batches", branch ->
-    the same of two batches; "domains", branch -> domain -> how many images of it were
-    in a batch.
-
-  Raises:
-    UserError: the file is missing or damaged.
-  """
-  try:
-    found = json.loads(path.read_text(encoding="utf-8"))
-    _check_statistics(found)
-  except FileNotFoundError as error:
-    raise _missing(path) from error
-  except Exception as error:  # a damaged file can make anything of what reads it
-    raise _damaged(path) from error
-  return found
-
-
-def read_examples(path: Path) -> Arrays:
-  """What examples.npz holds.
-
-  Returns:
-    "clean" uint8 and "adv" float32, [n, h, w, c] with 1 or 3 channels, pixels in
-    0..255; "index", "label", "target", "predicted_clean", "predicted_adv", [n], whole
-    numbers; "names" [classes] of the classes; and, of shape [], "run", "step" of the
-    checkpoint, "branch", and "eps" and "steps" of the attack.
-
-  Raises:
-    UserError: the file is missing or damaged.
-  """
-  try:
-    with path.open("rb") as whole, np.load(whole, allow_pickle=False) as file:
-      found = {name: file[name] for name in file.files}
-    _check_examples(found)
-  except FileNotFoundError as error:
-    raise _missing(path) from error
-  except Exception as error:  # zipfile, zlib and numpy have many words for damage
-    raise _damaged(path) from error
-  return found
 
 
 def running_figure(statistics: Mapping[str, Any]) -> Figure:
   """Running mean and variance of each branch over the channels (paper Figure 5).
 
   Args:
-    statistics: from `read_statistics`. Plain BN has the one branch "all".
+    statistics: from `files.read_statistics`. Plain BN has the one branch "all".
 
   Returns:
     Two panels, a curve for each branch.
@@ -99,13 +39,13 @@ def batch_figure(statistics: Mapping[str, Any]) -> Figure:
   """Running statistics beside those of two batches (paper Figure 6).
 
   Args:
-    statistics: from `read_statistics`.
+    statistics: from `files.read_statistics`.
 
   Returns:
     A row of two panels, mean and variance, for each branch.
   """
-  rows = len(statistics["running"])
-  figure = Figure(figsize=(9, 3 * rows + 0.4), layout="constrained")
+  height = 3 * len(statistics["running"]) + 0.4
+  figure = Figure(figsize=(9, height), layout="constrained")
   _head(figure, _title(statistics))
   _draw_batches(figure, statistics)
   return figure
@@ -131,7 +71,7 @@ def panel_figure(examples: Mapping[str, npt.NDArray[Any]]) -> Figure:
   around grey; the picture says by how much.
 
   Args:
-    examples: from `read_examples`.
+    examples: from `files.read_examples`.
 
   Returns:
     A column for each of the first 64 images: what it is, what the attack wanted, what
@@ -188,34 +128,27 @@ def _panel_title(examples: Mapping[str, npt.NDArray[Any]]) -> str:
 def _draw_example(
   panels: Any, examples: Mapping[str, npt.NDArray[Any]], i: int, factor: float
 ) -> None:
-  clean, adv = (examples[name][i].astype(np.float32) for name in ("clean", "adv"))
-  for axes, pixels in zip(
-    panels, (clean, adv, 127.5 + factor * (adv - clean)), strict=True
-  ):
-    grey = pixels.shape[-1] == 1
-    shown = np.clip(pixels[..., 0] if grey else pixels, 0, 255) / 255
+  pixels, adv = (examples[name][i].astype(np.float32) for name in ("clean", "adv"))
+  difference = 127.5 + factor * (adv - pixels)
+  for axes, values in zip(panels, (pixels, adv, difference), strict=True):
+    grey = values.shape[-1] == 1
+    shown = np.clip(values[..., 0] if grey else values, 0, 255) / 255
     axes.imshow(shown, cmap="gray", vmin=0, vmax=1)
-  label, target = (int(examples[name][i]) for name in ("label", "target"))
-  for axes, kind, wanted in (
-    (panels[0], "clean", ("is", label)),
-    (panels[1], "adv", ("target", target)),
+  for axes, domain, word, wanted in (
+    (panels[0], "clean", "is", "label"),
+    (panels[1], "adv", "target", "target"),
   ):
-    predicted = int(examples[f"predicted_{kind}"][i])
-    lines = [f"{wanted[0]}: {_name(examples, wanted[1])}"]
-    lines.append(f"seen: {_name(examples, predicted)}")
-    colour = "black" if predicted == label else "tab:red"
-    axes.set_title("\n".join(lines), fontsize=8, color=colour, parse_math=False)
-
-
-def _name(examples: Mapping[str, npt.NDArray[Any]], label: int) -> str:
-  return _short(examples["names"][label], 14)
+    classes = [examples[name][i] for name in (wanted, f"predicted_{domain}")]
+    named, predicted = (_short(examples["names"][label], 14) for label in classes)
+    colour = "black" if classes[1] == examples["label"][i] else "tab:red"
+    text = f"{word}: {named}\nseen: {predicted}"
+    axes.set_title(text, fontsize=8, color=colour, parse_math=False)
 
 
 def _draw_running(figure: Any, statistics: Mapping[str, Any]) -> None:
-  panels = figure.subplots(1, 2)
-  for axes, (moment, word) in zip(panels, _MOMENTS.items(), strict=True):
+  for axes, (moment, word) in zip(figure.subplots(1, 2), _MOMENTS.items(), strict=True):
     for branch, values in statistics["running"].items():
-      _curve(axes, values[moment], branch, f"{branch} branch")
+      _draw_curve(axes, values[moment], branch, f"{branch} branch")
     _dress(axes, statistics["channels"], f"running {word}")
 
 
@@ -225,22 +158,19 @@ def _draw_batches(figure: Any, statistics: Mapping[str, Any]) -> None:
     images = " + ".join(
       f"{count} {domain}" for domain, count in statistics["domains"][branch].items()
     )
+    of = "" if branch == "all" else f", {branch} branch"
     for axes, (moment, word) in zip(row, _MOMENTS.items(), strict=True):
-      _curve(axes, values[moment], branch, "running")
-      for number, batch in enumerate(statistics["batches"][branch], 1):
-        _points(axes, batch[moment], number, f"batch {number}: {images} images")
-      of = "" if branch == "all" else f", {branch} branch"
+      _draw_curve(axes, values[moment], branch, "running")
+      for i, batch in enumerate(statistics["batches"][branch]):
+        label = f"batch {i + 1}: {images} images"
+        points = {"linestyle": "", "marker": _MARKERS[i], "markersize": 6}
+        axes.plot(batch[moment], "black", label=label, **points)
       _dress(axes, statistics["channels"], word + of)
 
 
-def _curve(axes: Any, values: list[float], branch: str, label: str) -> None:
+def _draw_curve(axes: Any, values: list[float], branch: str, label: str) -> None:
   colour = COLOURS.get(branch, "black")
   axes.plot(values, color=colour, marker="o", markersize=4, linewidth=1, label=label)
-
-
-def _points(axes: Any, values: list[float], number: int, label: str) -> None:
-  marker = _MARKERS[(number - 1) % len(_MARKERS)]
-  axes.plot(values, "black", linestyle="", marker=marker, markersize=6, label=label)
 
 
 def _dress(axes: Any, channels: list[int], word: str) -> None:
@@ -257,64 +187,3 @@ def _dress(axes: Any, channels: list[int], word: str) -> None:
 def _title(statistics: Mapping[str, Any]) -> str:
   run, step, layer = (statistics[name] for name in ("run", "step", "layer"))
   return f"{_short(run, 60)}, step {step}: statistics of {_short(layer, 60)}"
-
-
-def _check_statistics(found: Any) -> None:
-  """Raises an error, of no certain kind, if a part is wrong."""
-  channels, branches = found["channels"], found["running"].keys()
-  _need(all(_is_whole(found[name]) for name in ("step", "images", "seed")))
-  _need(all(isinstance(found[name], str) for name in ("run", "layer")))
-  _need(isinstance(channels, list) and channels and all(map(_is_whole, channels)))
-  _need(branches and branches <= COLOURS.keys())
-  _need(branches == found["batches"].keys() == found["domains"].keys())
-  for branch in branches:
-    batches, domains = found["batches"][branch], found["domains"][branch]
-    _need(isinstance(batches, list) and len(batches) == _BATCHES)
-    _need(domains.keys() <= {"clean", "adv"} and all(map(_is_whole, domains.values())))
-    for values in (found["running"][branch], *batches):
-      for moment in _MOMENTS:
-        _need(len(values[moment]) == len(channels))
-        _need(all(map(_is_statistic, values[moment])))
-
-
-def _check_examples(found: Arrays) -> None:
-  """Raises an error, of no certain kind, if a part is wrong."""
-  pixels, adv, count = found["clean"], found["adv"], len(found["clean"])
-  _need(pixels.ndim == 4 and pixels.dtype == np.uint8 and pixels.size > 0)
-  _need(pixels.shape[-1] in (1, 3))
-  # Not a number is outside of all bounds.
-  _need(adv.dtype == np.float32 and adv.shape == pixels.shape)
-  _need(((adv > -1) & (adv < 256)).all())
-  kinds = {"run": "U", "branch": "U", "eps": "fiu", "step": "iu", "steps": "iu"}
-  for name, kind in kinds.items():
-    _need(found[name].shape == () and found[name].dtype.kind in kind)
-  _need(0 <= found["step"] <= _MOST and 0 <= found["steps"] <= _MOST)
-  _need(found["eps"] == 0 or _LEAST_EPS <= found["eps"] <= 255)
-  names = found["names"]
-  _need(names.ndim == 1 and names.dtype.kind == "U")
-  for name in ("index", "label", "target", "predicted_clean", "predicted_adv"):
-    _need(found[name].dtype.kind in "iu" and found[name].shape == (count,))
-    _need(found[name].min() >= 0)
-    _need(name == "index" or found[name].max() < len(names))
-
-
-def _need(sound: Any) -> None:
-  if not sound:
-    raise ValueError
-
-
-def _is_whole(value: Any) -> bool:
-  return type(value) is int and 0 <= value <= _MOST
-
-
-def _is_statistic(value: Any) -> bool:
-  """Whether it is a number, and a finite one that can be drawn."""
-  return type(value) in (int, float) and -_LARGEST <= value <= _LARGEST
-
-
-def _missing(path: Path) -> UserError:
-  return UserError(f"there is no {path}: python -m robustjax.inspect RUN writes it")
-
-
-def _damaged(path: Path) -> UserError:
-  return UserError(f"{path} is damaged: python -m robustjax.inspect RUN writes it anew")

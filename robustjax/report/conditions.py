@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
 
-from robustjax.report import settings
+from robustjax.paper import settings
 from robustjax.report.document import SPACE, clean
-from robustjax.report.figures import wilson
-from robustjax.report.runs import CONFIG, Row, Run
+from robustjax.report.files import Row
+from robustjax.report.intervals import Count
+from robustjax.report.runs import Run
 
 NOT_RUN = "not run"
 PAPER_SCALE = "paper"
@@ -37,14 +38,10 @@ class Measurement:
   runs: tuple[Run, ...]
 
   @property
-  def correct(self) -> int:
-    """Over all runs."""
-    return sum(row.correct for row in self.rows)
-
-  @property
-  def images(self) -> int:
+  def count(self) -> Count:
     """Over all runs: each run counts each image."""
-    return sum(row.images for row in self.rows)
+    correct = sum(row.correct for row in self.rows)
+    return Count(correct, sum(row.images for row in self.rows), len(self.runs))
 
   @property
   def rates(self) -> tuple[float, ...]:
@@ -55,16 +52,6 @@ class Measurement:
   def mean(self) -> float:
     """Over the runs, 0..1."""
     return sum(self.rates) / len(self.rates)
-
-  @property
-  def interval(self) -> tuple[float, float]:
-    """95 % Wilson interval of the counts, within 0..1.
-
-    Runs share their test images: however many there are, the interval is as wide as
-    that of one.
-    """
-    z = 1.96 * math.sqrt(len(self.runs))  # z squared is over the images in the formula
-    return wilson(self.correct, self.images, z)
 
   @property
   def guesses(self) -> tuple[str, ...]:
@@ -187,12 +174,11 @@ def group(runs: Sequence[Run]) -> tuple[list[Condition], list[Other]]:
     the paper. BN fine-tuning is one only beside the run that it starts from: in a
     report of its folder alone it is among the others.
   """
-  values = {run.path: settings.recorded(run.path / CONFIG) for run in runs}
-  whys = {run.path: _differences(run, values[run.path]) for run in runs}
+  whys = {run.path: _differences(run) for run in runs}
   folders = {run.path.resolve(): run for run in runs}
   for run in runs:
     if run.setting in _STARTS and not whys[run.path]:
-      start = str(values[run.path].get("init.run"))
+      start = str(run.values.get("init.run"))
       first = _named(run, PurePath(start), folders)
       if not (first and not whys[first.path] and _may_start(run, first)):
         whys[run.path] = (
@@ -231,9 +217,9 @@ def twins(conditions: Sequence[Condition]) -> list[str]:
   return found
 
 
-def _differences(run: Run, values: Mapping[str, Any]) -> str:
+def _differences(run: Run) -> str:
   """In which values a run is not its setting's, in words; "" if in none."""
-  own = settings.own_values(run.setting, run.scale)
+  values, own = run.values, settings.own_values(run.setting, run.scale)
   if own is None:
     return "of no row of the paper"
   free = set(_ATTACKS) if _is_in_proportion(run, own) else set()
@@ -285,9 +271,9 @@ def _named(run: Run, name: PurePath, folders: Mapping[Path, Run]) -> Run | None:
   above, unless the runs were moved since. Moved runs are still side by side.
   """
   above = run.path.resolve().parents
-  places = [Path(os.path.normpath(folder / name)) for folder in above]
-  places.append(above[0] / name.name)
-  return next((folders[place] for place in places if place in folders), None)
+  paths = [Path(os.path.normpath(folder / name)) for folder in above]
+  paths.append(above[0] / name.name)
+  return next((folders[path] for path in paths if path in folders), None)
 
 
 def _condition(run: Run) -> Condition:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from robustjax.report import paper
+from robustjax.paper import figures
+from robustjax.paper import tables as paper
+from robustjax.paper.rows import CLEAN, STRONGEST
 
 EXPERIMENTS = {
   path.stem for path in (Path(__file__).parents[1] / "experiments").glob("*.py")
@@ -33,7 +35,7 @@ def all_cells():
 
 def test_every_table_and_figure_is_there():
   assert list(TABLES) == ["1", "2", "3", "4", "5", "6", "7", "4.4"]
-  assert [figure.number for figure in paper.FIGURES] == [1, 2, 3, 7]
+  assert [figure.number for figure in figures.FIGURES] == [1, 2, 3, 7]
   sizes = {number: len(table.rows) for number, table in TABLES.items()}
   # Table 4: 5 strategies, Table 5: 6, each with 4 attacks. Table 7: 13 strategies with
   # PGD-30, 8 with each of 3 others, 4 batch sizes, 4 depths.
@@ -64,7 +66,7 @@ def test_no_row_stands_twice():
 
 def settings():
   found = {row.setting for _, row in ROWS}
-  for figure in paper.FIGURES:
+  for figure in figures.FIGURES:
     found |= {setting for series in figure.series for setting in series.settings}
   return sorted(found | set(paper.SAME) | set(paper.SAME.values()))
 
@@ -105,8 +107,8 @@ def test_cells_of_one_run_agree_in_all_tables():
 def test_table_7_repeats_every_robustness_of_tables_2_4_5_and_6():
   for number in ("2", "4", "5", "6"):
     for row in TABLES[number].rows:
-      ours = ROW_7[name(row)].cells[paper.STRONGEST]
-      assert ours.value == row.cells[paper.STRONGEST].value
+      ours = ROW_7[name(row)].cells[STRONGEST]
+      assert ours.value == row.cells[STRONGEST].value
       # An empty cell was taken from that table, so that it agrees with no merit.
       assert ours.printed or "table7_lost" in ours.notes
 
@@ -153,7 +155,7 @@ STATED = {
 
 @pytest.mark.parametrize("better, worse, points", STATED.values(), ids=STATED)
 def test_differences_in_the_text(better, worse, points):
-  found = value(*better, paper.STRONGEST) - value(*worse, paper.STRONGEST)
+  found = value(*better, STRONGEST) - value(*worse, STRONGEST)
   assert found == pytest.approx(points)
 
 
@@ -167,8 +169,8 @@ def test_other_numbers_in_the_text():
 
 
 def test_resnet_638s_clean_accuracy_contradicts_the_text():
-  cell = paper.find("depth_638", "all")[paper.CLEAN]
-  base = value("depth_152", "all", paper.CLEAN)
+  cell = paper.find("depth_638", "all")[CLEAN]
+  base = value("depth_152", "all", CLEAN)
   assert cell.value != 68.7 and "r638_clean" in cell.notes
   for stated in (cell.value, 68.7):
     assert stated - base != pytest.approx(6.1)
@@ -176,9 +178,9 @@ def test_resnet_638s_clean_accuracy_contradicts_the_text():
 
 def test_fewer_clean_images_help_but_for_the_noted():
   kept = ["adv_clean", "adv_clean_80", "adv_clean_60", "adv_clean_40", "adv_clean_20"]
-  base = value("adv_clean", "all", paper.STRONGEST)
+  base = value("adv_clean", "all", STRONGEST)
   for setting in [*kept[1:], "adv"]:
-    cell = paper.find(setting, "all")[paper.STRONGEST]
+    cell = paper.find(setting, "all")[STRONGEST]
     assert (cell.value > base) != ("more_clean" in cell.notes)
 
 
@@ -209,9 +211,9 @@ def test_neighbouring_readings_are_near_but_for_the_doubtful():
 def test_running_statistics_cost_clean_accuracy_but_for_the_doubtful():
   for setting, row in ROW_7.items():
     if "_star" in setting:
-      base = ROW_7[setting.replace("_star", "")].cells[paper.CLEAN]
+      base = ROW_7[setting.replace("_star", "")].cells[CLEAN]
       doubtful = "table7_62_5" in base.notes
-      assert (row.cells[paper.CLEAN].value <= base.value) != doubtful
+      assert (row.cells[CLEAN].value <= base.value) != doubtful
 
 
 def test_running_statistics_raise_every_robustness():
@@ -232,33 +234,6 @@ def test_table_3_changes_one_parameter_a_row_from_right_to_left():
   assert guessed == [False, *[True] * 5, False, False]
 
 
-def test_every_note_is_used_and_every_used_note_is_there():
-  used = {note for _, row in ROWS for note in row.notes}
-  used |= {note for *_, cell in all_cells() for note in cell.notes}
-  for setting in settings():
-    used |= {n for c in paper.find(setting, "all").values() for n in c.notes}
-  assert used == set(paper.NOTES)
-  # A mark that names no cell would be lost.
-  marked = {note for notes in paper._NOTED.values() for note in notes}
-  assert marked == used
-  for (number, setting, reading), notes in paper._NOTED.items():
-    rows = (
-      [row for row in TABLES[number].rows if row.setting == setting]
-      if (number in TABLES)
-      else [paper._SECTION_5]
-    )
-    if reading is None:
-      assert any(set(notes) <= set(row.notes) for row in rows)
-    else:
-      cells = [row.cells[reading] for row in rows if reading in row.cells]
-      assert any(set(notes) <= set(cell.notes) for cell in cells)
-
-
-def test_notes_are_a_line_or_two():
-  for text in paper.NOTES.values():
-    assert text.endswith(".") and "\n" not in text and len(text) < 350
-
-
 def test_find_takes_the_fullest_and_knows_the_same_runs():
   assert list(paper.find("adv", "all")) == [0, 10, 20, 100, 500, 2000]
   for setting, other in paper.SAME.items():
@@ -269,31 +244,3 @@ def test_find_takes_the_fullest_and_knows_the_same_runs():
   for setting in ("mbn_pgd5", "mbn_alp_star_pgd10"):
     assert not ROW_7[setting].cells[2000].printed
     assert paper.find(setting, "adv")[2000].printed
-
-
-def test_figures_draw_what_the_tables_say():
-  for figure in paper.FIGURES:
-    for series in figure.series:
-      drawn = zip(series.points, series.settings, series.reading, strict=True)
-      for (_, y), setting, reading in drawn:
-        cell = paper.find(setting, series.branch).get(reading)
-        assert y == (cell.value if cell else None)
-
-
-def test_only_figure_7s_clean_training_has_gaps():
-  gaps = [
-    (figure.number, x)
-    for figure in paper.FIGURES
-    for series in figure.series
-    for x, y in series.points
-    if y is None
-  ]
-  assert gaps == [(7, 200.0), (7, 518.0), (7, 638.0)]
-
-
-def test_depth_and_portion_are_on_the_axis():
-  (mixtures,) = paper.FIGURES[0].series
-  assert [x for x, _ in mixtures.points] == [100, 80, 60, 40, 20, 0]
-  for series in paper.FIGURES[-1].series:
-    depths = [float(re.search(r"\d+", setting)[0]) for setting in series.settings]
-    assert [x for x, _ in series.points] == depths

@@ -1,13 +1,14 @@
 """The values that each setting of the paper has at each scale, from settings.json.
 
-A run is a row's run by its values, not by its name, so the report must know them; it
-imports no other part of the package, so it keeps a copy. After a change of an
-experiment or a default, `PYTHONPATH=. python tests/test_report_settings.py` renews it;
+A run is a row's run by its values, not by its name, so the report must know them; this
+room imports no other part of the package, so it keeps a copy. After a change of an
+experiment or a default, `PYTHONPATH=. python tests/test_paper_settings.py` renews it;
 as a test, the same file fails as long as the copy is old.
 """
 
 import functools
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,22 +55,18 @@ def defaults(scale: str) -> dict[str, Any]:
   return dict(_read()[scale]["defaults"])
 
 
-def recorded(config: Path) -> dict[str, Any]:
+def recorded(config: Mapping[str, Any]) -> dict[str, Any]:
   """What a run's config.json says of the same values, and of others that it has.
 
   Args:
-    config: the file, which `runs.find` has read before.
+    config: what the file holds.
 
   Returns:
     Dotted name -> value, also of values that an older run lacks, since they came into
     being later: what was in effect before. A folder with the classes of its scale's
-    data set goes by that one's name. Nothing if the file is gone or spoilt.
+    data set goes by that one's name.
   """
-  try:
-    found = json.loads(config.read_text(encoding="utf-8"))
-  except (OSError, ValueError, RecursionError):
-    return {}
-  kept = {name: value for name, value in found.items() if name not in _NO_VALUES}
+  kept = {name: value for name, value in config.items() if name not in _NO_VALUES}
   flat = {**_read()["before"], **_flat(kept)}
   flat |= _data_set(flat)
   return {n: value for n, value in flat.items() if n not in LEFT_OUT}

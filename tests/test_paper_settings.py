@@ -1,6 +1,6 @@
-"""The report's copy of the settings is what the experiments say.
+"""The copy of the settings' values is what the experiments say.
 
-PYTHONPATH=. python tests/test_report_settings.py renews the copy.
+PYTHONPATH=. python tests/test_paper_settings.py renews the copy.
 """
 
 import json
@@ -9,7 +9,7 @@ import pytest
 from test_experiments import SETTINGS, setting
 
 from robustjax import config
-from robustjax.report import settings
+from robustjax.paper import settings
 
 
 def flat(words, name="adv"):
@@ -65,43 +65,39 @@ def test_there_is_no_such_row(name, scale):
   assert settings.own_values(name, scale) is None
 
 
-def test_what_is_recorded_is_flat_and_without_what_no_row_depends_on(tmp_path):
-  file = tmp_path / "config.json"
-  assert settings.recorded(file) == {}
-  file.write_text('{"seed": 3, "eval": {"images": 5, "eps": 8}, "overrides": {"a": 1}}')
-  assert settings.recorded(file) == {"eval.eps": 8, "data.broken_images": "stop"}
-  file.write_text("{")
-  assert settings.recorded(file) == {}
+def recorded(values):
+  """Of values as config.json has them: tuples are lists there."""
+  return settings.recorded(json.loads(json.dumps(values)))
 
 
-def test_a_folder_goes_by_the_name_of_what_it_was_checked_to_be(tmp_path):
-  file = tmp_path / "config.json"
+def test_what_is_recorded_is_flat_and_without_what_no_row_depends_on():
+  config = {"seed": 3, "eval": {"images": 5, "eps": 8}, "overrides": {"a": 1}}
+  assert settings.recorded(config) == {"eval.eps": 8, "data.broken_images": "stop"}
+
+
+def test_a_folder_goes_by_the_name_of_what_it_was_checked_to_be():
   paper = setting("adv", "")
   paper.data.name, paper.data.version, paper.data.test_split = "/images", "", "val"
   own = settings.own_values("adv", "paper")
   for digest, name in ((paper.data.class_digest, "imagenet2012"), ("", "/images")):
     paper.data.class_digest = digest
-    file.write_text(json.dumps(config.plain(paper)))
-    assert settings.recorded(file)["data.name"] == name
-    assert (settings.recorded(file) == own) == bool(digest)
+    assert recorded(config.plain(paper))["data.name"] == name
+    assert (recorded(config.plain(paper)) == own) == bool(digest)
   paper.data.class_digest, paper.data.name = (
     setting("adv", "").data.class_digest,
     "flow",
   )
-  file.write_text(json.dumps(config.plain(paper)))
-  assert settings.recorded(file)["data.name"] == "flow"
+  assert recorded(config.plain(paper))["data.name"] == "flow"
 
 
-def test_what_came_later_has_the_value_of_before(tmp_path):
+def test_what_came_later_has_the_value_of_before():
   """An older run lacks the names, and is still a run of its setting."""
   assert config.BEFORE.keys() <= config.DEFAULTS.keys()
   values = config.plain(setting("adv", "mini"))
   for name in config.BEFORE:
     section, _, key = name.partition(".")
     del values[section][key]
-  (tmp_path / "config.json").write_text(json.dumps(values))
-  found = settings.recorded(tmp_path / "config.json")
-  assert found == settings.own_values("adv", "mini")
+  assert recorded(values) == settings.own_values("adv", "mini")
 
 
 if __name__ == "__main__":

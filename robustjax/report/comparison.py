@@ -3,22 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from robustjax.report import paper
+from robustjax.paper import tables as paper
+from robustjax.paper.rows import Cell as Published
+from robustjax.paper.rows import Row
 from robustjax.report.conditions import NOT_RUN, PAPER_SCALE, Condition, Measurement
-from robustjax.report.document import (
-  SPACE,
-  Block,
-  Cell,
-  Details,
-  Inline,
-  Mark,
-  Note,
-  Paragraph,
-  Small,
-  Table,
-)
-
-GUESSES = "guesses"  # the heading that a mark of guesses leads to
+from robustjax.report.document import SPACE, Cell, Table
 
 DASH = "\N{EN DASH}"
 
@@ -98,19 +87,24 @@ def counts(measured: Measurement) -> str:
   )
 
 
-def blocks(
+def kind(condition: Condition) -> str:
+  """How a condition's cells and pictures are tinted."""
+  return "paper" if condition.is_paper else "other"
+
+
+def compare(
   table: paper.Table, conditions: Sequence[Condition], notes: Mapping[str, int]
-) -> list[Block]:
-  """A table of the paper, published and measured, and the counts behind it.
+) -> Table:
+  """A table of the paper, published and measured, with the counts behind it.
 
   Args:
-    table: from `paper.TABLES`.
+    table: from `paper.tables.TABLES`.
     conditions: the paper's first. Others appear if they have runs of these rows.
-    notes: a key of `paper.NOTES` -> its number.
+    notes: a key of `paper.notes.NOTES` -> its number.
 
   Returns:
-    The table and what goes with it. A table with one number a row has a column for
-    each condition, one with several a line.
+    A table with one number a row has a column for each condition, one with several a
+    line.
   """
   shown = [c for c in conditions if c.is_paper or _has_runs(c, table)]
   writer = _Writer(table, shown, notes)
@@ -122,11 +116,6 @@ def _has_runs(condition: Condition, table: paper.Table) -> bool:
   return any(
     condition.of(name) for row in table.rows for name in names(condition, row.setting)
   )
-
-
-def kind(condition: Condition) -> str:
-  """How a condition's cells and pictures are tinted."""
-  return "paper" if condition.is_paper else "other"
 
 
 class _Writer:
@@ -141,126 +130,117 @@ class _Writer:
     self._table = table
     self._conditions = conditions
     self._notes = notes
-    self._counts: list[tuple[str]] = []
+    self._counts: dict[str, None] = {}
 
-  def columns(self) -> list[Block]:
+  def columns(self) -> Table:
     """Published and each condition side by side."""
     table = self._table
     readings = {reading for row in table.rows for reading in row.cells}
     named = len(readings) > 1  # otherwise the caption says it
-    head = [_head("setting", "label"), *(_head(name) for name in table.columns)]
-    head += [_head("against")] if named else []
-    head += [_head("published", "published")]
-    head += [
-      _head(f"measured: {condition.label}", kind(condition))
-      for condition in self._conditions
-    ]
+    head = [Cell("setting", "label"), *map(Cell, table.columns)]
+    head += [Cell("against")] if named else []
+    head += [Cell("published", "published")]
+    head += [Cell(f"measured: {c.label}", kind(c)) for c in self._conditions]
     body = []
     for row in table.rows:
       ((reading, cell),) = row.cells.items()
-      line = [Cell(self._name(row), "label")]
-      line += [Cell((row.columns.get(name, ""),)) for name in table.columns]
-      line += [Cell((attack(reading),))] if named else []
+      line = [Cell(row.label, "label", notes=self._numbers(row.notes))]
+      line += [Cell(row.columns.get(name, "")) for name in table.columns]
+      line += [Cell(attack(reading))] if named else []
       line += [self._published(cell)]
       line += [self._measured(row, c, reading) for c in self._conditions]
-      body.append(tuple(line))
+      body.append(line)
     against = "" if named else f" {_against(readings)}"
     caption = f"{table.title}. Accuracy{against} in %."
-    return [Table(caption, tuple(head), tuple(body)), *self._details()]
+    return Table(caption, head, body, folded=self._folded())
 
-  def lines(self) -> list[Block]:
+  def lines(self) -> Table:
     """Published above each condition, a column for each reading."""
     table = self._table
     shown = [c for c in self._conditions if _has_runs(c, table)]
-    head = [_head("setting", "label"), _head("source")]
-    head += [_head(attack(reading), "published") for reading in table.readings]
-    body = []
+    head = [Cell("setting", "label"), Cell("source")]
+    head += [Cell(attack(reading), "published") for reading in table.readings]
+    body: list[Sequence[Cell]] = []
     for row in table.rows:
-      height = 1 + len(shown)
       # In the name's cell they leave a telephone room for numbers.
       rest = ", ".join(f"{name} {value}" for name, value in row.columns.items())
-      small = (Small(rest),) if rest else ()
-      name = Cell((*self._name(row), *small), "label", rows=height)
-      line = [name, Cell(("published",), "text source")]
+      name = Cell(
+        row.label,
+        "label",
+        notes=self._numbers(row.notes),
+        small=(rest,) if rest else (),
+        rows=1 + len(shown),
+      )
+      line = [name, Cell("published", "text source")]
       line += [self._published(row.cells.get(reading)) for reading in table.readings]
-      body.append(tuple(line))
+      body.append(line)
       body += [self._line(row, condition) for condition in shown]
+    absent = "; ".join(c.label for c in self._conditions if c not in shown)
+    below = f"Not run: {absent}." if absent else ""
     caption = f"{table.title}. Accuracy in %."
-    found: list[Block] = [Table(caption, tuple(head), tuple(body))]
-    absent = [c for c in self._conditions if c not in shown]
-    if absent:
-      labels = "; ".join(c.label for c in absent)
-      found.append(Paragraph((f"Not run: {labels}.",)))
-    return [*found, *self._details()]
+    return Table(caption, head, body, below, self._folded())
 
-  def _line(self, row: paper.Row, condition: Condition) -> tuple[Cell, ...]:
-    source = Cell((condition.label,), f"text source {kind(condition)}")
+  def _line(self, row: Row, condition: Condition) -> Sequence[Cell]:
+    source = Cell(condition.label, f"text source {kind(condition)}")
     cells = [
       self._measured(row, condition, reading)
       if reading in row.cells
-      else Cell((), kind(condition))
+      else Cell(kind=kind(condition))
       for reading in self._table.readings
     ]
-    texts = {cell.parts for cell in cells if "missing" in cell.kind}
+    texts = {cell.text for cell in cells if "missing" in cell.kind}
     if len(texts) == 1 and all("missing" in cell.kind for cell in cells):
       missing = f"text missing {kind(condition)}"
       return source, Cell(texts.pop(), missing, columns=len(cells))
     return source, *cells
 
-  def _name(self, row: paper.Row) -> tuple[Inline, ...]:
-    return (row.label, *self._references(row.notes))
+  def _numbers(self, keys: Sequence[str]) -> list[int]:
+    return [self._notes[key] for key in keys if key in self._notes]
 
-  def _references(self, keys: Sequence[str]) -> list[Inline]:
-    return [Note(self._notes[key]) for key in keys if key in self._notes]
-
-  def _published(self, cell: paper.Cell | None) -> Cell:
+  def _published(self, cell: Published | None) -> Cell:
     if cell is None:
-      return Cell((), "published")
-    notes = self._references(cell.notes)
+      return Cell(kind="published")
+    notes = self._numbers(cell.notes)
     if cell.value is None:
-      return Cell((cell.printed or "lost", *notes), "published missing")
+      return Cell(cell.printed or "lost", "published missing", notes=notes)
     if not cell.printed.startswith(("+", "-")):
-      return Cell((cell.printed or f"{cell.value:.1f}", *notes), "published")
-    printed = Small(f"printed {cell.printed}")
-    return Cell((f"{cell.value:.1f}", *notes, printed), "published")
+      return Cell(cell.printed or f"{cell.value:.1f}", "published", notes=notes)
+    printed = (f"printed {cell.printed}",)
+    return Cell(f"{cell.value:.1f}", "published", notes=notes, small=printed)
 
-  def _measured(self, row: paper.Row, condition: Condition, reading: int) -> Cell:
+  def _measured(self, row: Row, condition: Condition, reading: int) -> Cell:
     last = reading == max(row.cells)
     found = look_up(condition, row.setting, row.branch, reading, last)
     measured = found.measurement
     if measured is None:
-      return Cell((found.why,), f"missing {kind(condition)}")
-    text = percent(measured.mean)
-    parts: list[Inline] = [text]
-    if found.instead:
-      parts.append(f" at {attack(found.reading)}")
-    if measured.guesses:
-      parts.append(Mark("g", GUESSES, "guesses: " + ", ".join(measured.guesses)))
-    parts += [Small(text) for text in spread(measured)]
-    counted = counts(measured)
-    self._counts.append(
-      (f"{row.label}, {attack(found.reading)}, {condition.label}: {text}, {counted}",)
+      return Cell(found.why, f"missing {kind(condition)}")
+    rate, read, counted = (
+      percent(measured.mean),
+      attack(found.reading),
+      counts(measured),
     )
-    return Cell(tuple(parts), kind(condition), f"{attack(found.reading)}: {counted}")
+    self._counts[f"{row.label}, {read}, {condition.label}: {rate}, {counted}"] = None
+    return Cell(
+      f"{rate} at {read}" if found.instead else rate,
+      kind(condition),
+      f"{read}: {counted}",
+      guesses=", ".join(measured.guesses),
+      small=list(spread(measured)),
+    )
 
-  def _details(self) -> list[Block]:
-    found = tuple(dict.fromkeys(self._counts))
-    number = len(found)
+  def _folded(self) -> dict[str, list[str]]:
+    number = len(self._counts)
     cells = "1 number" if number == 1 else f"{number} numbers"
-    return [Details(f"Counts behind {cells}", found)] if number else []
+    return {f"Counts behind {cells}": list(self._counts)} if number else {}
 
 
 def spread(measured: Measurement) -> Iterator[str]:
   """The interval, and the range over several runs, in %."""
-  low, high = measured.interval
+  low, high = measured.count.interval
   yield f"{100 * low:.1f}{DASH}{100 * high:.1f}"
   if len(measured.runs) > 1:
     least, most = min(measured.rates), max(measured.rates)
     yield f"{len(measured.runs)} runs: {100 * least:.1f}{DASH}{100 * most:.1f}"
-
-
-def _head(name: str, role: str = "text") -> Cell:
-  return Cell((name,), role)
 
 
 def _against(readings: set[int]) -> str:

@@ -3,11 +3,12 @@
 import pytest
 import report_runs as make
 
-from robustjax.report import conditions, paper, tables
+from robustjax.paper import notes
+from robustjax.paper import tables as paper
+from robustjax.report import comparison, conditions
 from robustjax.report import runs as finder
-from robustjax.report.document import Details, Mark, Note, Table
 
-NOTES = {key: number for number, key in enumerate(paper.NOTES, 1)}
+NOTES = {key: number for number, key in enumerate(notes.NOTES, 1)}
 TABLES = {table.number: table for table in paper.TABLES}
 NONE = (conditions.PAPER,)
 
@@ -19,14 +20,11 @@ def group(folder):
 
 
 def words(cell):
-  return "".join(part if isinstance(part, str) else "" for part in cell.parts)
+  return cell.text
 
 
 def table_of(number, groups):
-  (table,) = [
-    b for b in tables.blocks(TABLES[number], groups, NOTES) if isinstance(b, Table)
-  ]
-  return table
+  return comparison.compare(TABLES[number], groups, NOTES)
 
 
 def column(table, kind):
@@ -38,20 +36,19 @@ def test_every_published_number_is_there_with_its_notes(number):
   table = table_of(number, NONE)
   cells = [cell for row in TABLES[number].rows for cell in row.cells.values()]
   shown = [c for row in table.body for c in row if "published" in c.kind.split()]
-  shown = [cell for cell in shown if cell.parts]
+  shown = [cell for cell in shown if cell.text]
   assert len(shown) == len(cells)
   for cell, published in zip(shown, cells, strict=True):
     if published.value is None:
       assert "missing" in cell.kind
     else:
       assert float(words(cell)) == pytest.approx(published.value, abs=0.051)
-    notes = [part.number for part in cell.parts if isinstance(part, Note)]
-    assert notes == [NOTES[key] for key in published.notes]
+    assert cell.notes == [NOTES[key] for key in published.notes]
 
 
 def test_differences_are_resolved_and_shown_as_printed():
   star = table_of("2", NONE).body[1][1]
-  assert words(star) == "42.2" and star.parts[-1].text == "printed +3.0"
+  assert words(star) == "42.2" and star.small[-1] == "printed +3.0"
 
 
 def test_nothing_measured_says_so():
@@ -118,13 +115,11 @@ def test_seeds_and_guesses_and_counts(tmp_path):
   for seed, correct in enumerate((700, 720, 770)):
     counts = {"all": {0: 900, 100: correct}}
     make.make(tmp_path / f"s{seed}", "adv", counts, guesses=["a=1"], seed=seed)
-  found = tables.blocks(TABLES["2"], group(tmp_path), NOTES)
-  cell = found[0].body[0][3]
+  table = table_of("2", group(tmp_path))
+  cell = table.body[0][3]
   assert words(cell) == "73.0\xa0% at PGD-100"
-  (mark,) = [part for part in cell.parts if isinstance(part, Mark)]
-  assert mark.anchor == tables.GUESSES and "a=1" in mark.title
-  assert cell.parts[-1].text == "3 runs: 70.0–77.0"
-  (details,) = [block for block in found if isinstance(block, Details)]
-  ((line,),) = details.items
+  assert "a=1" in cell.guesses
+  assert cell.small[-1] == "3 runs: 70.0–77.0"
+  ((line,),) = table.folded.values()
   for seed, correct in enumerate((700, 720, 770)):
     assert f"{correct} of 1,000 images (s{seed}, seed {seed})" in line

@@ -1,0 +1,297 @@
+"""What the files of a run hold, each checked: of damage they say where it is."""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from robustjax.errors import UserError
+from robustjax.paper import settings
+from robustjax.report.document import clean
+
+CONFIG = "config.json"
+EVALUATION = "evaluation.json"
+METRICS = "metrics.jsonl"
+STATISTICS = "statistics.json"  # this and the next: what robustjax.inspect writes
+EXAMPLES = "examples.npz"
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+# No number that is read is below 0 or larger, and nothing is nested deeper.
+MOST = 10**12
+_DEPTH = 20
+_LARGEST = 1e30  # no statistic of a net that still computes is above
+_LEAST_EPS = 1e-3  # of 255: a smaller eps cannot be told from none
+_MOMENTS = ("mean", "var")
+_BRANCHES = {"clean", "adv", "all"}
+
+
+class Damaged(Exception):
+  """A file does not hold what it should: in a few words, for one line."""
+
+
+@dataclass(frozen=True)
+class Row:
+  """A reading of an evaluation: `steps` is 0 for clean images."""
+
+  branch: str
+  steps: int
+  correct: int
+  images: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+  """What evaluation.json says, checked."""
+
+  step: int
+  rows: tuple[Row, ...]
+  guesses: tuple[str, ...]
+
+
+def _json(path: Path, finite: bool = False) -> Any:
+  """The value in a file, or None without the file."""
+  try:
+    return _parse(path.read_text(encoding="utf-8"), finite)
+  except FileNotFoundError:
+    return None
+  except (ValueError, RecursionError) as error:
+    raise Damaged("it is not JSON") from error
+  except OSError as error:
+    raise Damaged(f"it cannot be read ({error.strerror})") from error
+
+
+def _parse(text: str, finite: bool = False) -> Any:
+  """The value of a JSON text; raises ValueError or RecursionError if it is none.
+
+  `finite` refuses NaN and infinities as damage, wherever they stand.
+  """
+  hook = _finite if finite else None
+  value = json.loads(text, parse_constant=hook, parse_float=hook)
+  level = [value]
+  for _ in range(_DEPTH):
+    nested = [inner for inner in level if isinstance(inner, dict | list)]
+    if not nested:
+      return value
+    level = [v for n in nested for v in (n.values() if isinstance(n, dict) else n)]
+  raise ValueError
+
+
+def _finite(text: str) -> float:
+  value = float(text)
+  if not math.isfinite(value):
+    raise Damaged(f"it holds {_short(text)}")
+  return value
+
+
+def _get(value: Any, name: str, kind: type) -> Any:
+  """`value[name]`, of a kind; `name` may be dotted. Numbers are of 0..MOST."""
+  for part in name.split("."):
+    if not isinstance(value, dict) or part not in value:
+      raise Damaged(f"it has no {name}")
+    value = value[part]
+  kinds: Any = (int, float) if kind is float else kind
+  if not isinstance(value, kinds) or (isinstance(value, bool) and kind is not bool):
+    raise Damaged(f"its {name} is {_short(value)}")
+  if kind in (int, float) and not 0 <= value <= MOST:
+    raise Damaged(f"its {name} is {_short(value)}")
+  return value
+
+
+def _short(value: Any) -> str:
+  text = clean(repr(value))
+  return text if len(text) <= 40 else f"{text[:40]}..."
+
+
+def read_config(path: Path) -> dict[str, Any]:
+  """What config.json says of a `runs.Run`, and the "epochs" that it trains for."""
+  config = _json(path)
+  overrides = None
+  if isinstance(config, dict) and "overrides" in config:
+    overrides = _get(config, "overrides", dict)
+  return {
+    "setting": clean(_get(config, "setting", str)),
+    "scale": clean(_get(config, "scale", str)),
+    "seed": _get(config, "seed", int),
+    "eps": float(_get(config, "eval.eps", float)),
+    "step_size": float(_get(config, "eval.step_size", float)),
+    "trained_eps": float(_get(config, "attack.eps", float)),
+    "trained_step_size": float(_get(config, "attack.step_size", float)),
+    "epochs": float(_get(config, "train.epochs", float)),
+    "overrides": overrides,
+    "values": settings.recorded(config),
+  }
+
+
+def read_evaluation(path: Path, eps: float) -> Evaluation | None:
+  """What evaluation.json says, or None without the file; `eps` is config.json's."""
+  found = _json(path, finite=True)
+  if found is None and not path.exists():
+    return None
+  step = _get(found, "step", int)
+  rows = [_row(value, i, eps) for i, value in enumerate(_get(found, "rows", list))]
+  if not rows:
+    raise Damaged("it has no rows")
+  if len({(row.branch, row.steps) for row in rows}) < len(rows):
+    raise Damaged("a reading is there twice")
+  guesses = found.get("guesses", [])
+  if not isinstance(guesses, list) or not all(isinstance(g, str) for g in guesses):
+    raise Damaged("its guesses are not a list of names")
+  return Evaluation(step, tuple(rows), tuple(clean(guess) for guess in guesses))
+
+
+def _row(value: Any, number: int, eps: float) -> Row:
+  try:
+    row = Row(
+      clean(_get(value, "branch", str)),
+      _get(value, "steps", int),
+      _get(value, "correct", int),
+      _get(value, "images", int),
+    )
+    if row.images < 1:
+      raise Damaged(f"its images are {row.images}")
+    if not 0 <= row.correct <= row.images:
+      raise Damaged(f"{row.correct} correct of {row.images} images")
+    accuracy = _get(value, "accuracy", float)
+    if abs(accuracy - row.correct / row.images) > 1e-6:
+      raise Damaged(f"accuracy {accuracy:g} is not {row.correct} / {row.images}")
+    if row.steps and _get(value, "eps", float) != eps:
+      raise Damaged(f"eps {value['eps']:g}, where config.json says {eps:g}")
+  except Damaged as error:
+    raise Damaged(f"row {number + 1}: {error}") from error
+  return row
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+  """The records; a last line that a kill cut short is left out."""
+  try:
+    lines = path.read_text(encoding="utf-8").splitlines()
+  except FileNotFoundError:
+    return []
+  except ValueError as error:
+    raise Damaged("it is not text") from error
+  except OSError as error:
+    raise Damaged(f"it cannot be read ({error.strerror})") from error
+  records = []
+  for number, line in enumerate(lines, 1):
+    try:
+      record = _parse(line)
+    except (ValueError, RecursionError) as error:
+      if number == len(lines):
+        break
+      raise Damaged(f"line {number} is not JSON") from error
+    try:
+      _get(record, "step", int)
+      _get(record, "epoch", float)
+      _get(record, "split", str)
+    except Damaged as error:
+      raise Damaged(f"line {number}: {error}") from error
+    records.append(record)
+  return records
+
+
+def read_statistics(path: Path) -> dict[str, Any]:
+  """What statistics.json holds.
+
+  Returns:
+    "run", its name; "step" of the checkpoint; "layer", its name; "seed"; "images", how
+    many a batch was drawn from the training images; "channels", numbers of channels;
+    "running", branch -> {"mean", "var"}, each a value a channel; "batches", branch ->
+    the same of two batches; "domains", branch -> domain -> how many images of it were
+    in a batch.
+
+  Raises:
+    UserError: the file is missing or damaged.
+  """
+  return _inspected(path, _load_statistics)
+
+
+def read_examples(path: Path) -> Arrays:
+  """What examples.npz holds.
+
+  Returns:
+    "clean" uint8 and "adv" float32, [n, h, w, c] with 1 or 3 channels, pixels in
+    0..255; "index", "label", "target", "predicted_clean", "predicted_adv", [n], whole
+    numbers; "names" [classes] of the classes; and, of shape [], "run", "step" of the
+    checkpoint, "branch", and "eps" and "steps" of the attack.
+
+  Raises:
+    UserError: the file is missing or damaged.
+  """
+  return _inspected(path, _load_examples)
+
+
+def _inspected(path: Path, load: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+  """What `load` returns; it raises an error, of no certain kind, for a damaged file."""
+  try:
+    return load(path)
+  except FileNotFoundError as error:
+    what = f"there is no {path}: python -m robustjax.inspect RUN writes it"
+    raise UserError(what) from error
+  except Exception as error:  # zipfile, zlib and numpy have many words for damage
+    what = f"{path} is damaged: python -m robustjax.inspect RUN writes it anew"
+    raise UserError(what) from error
+
+
+def _load_statistics(path: Path) -> dict[str, Any]:
+  found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+  channels, branches = found["channels"], found["running"].keys()
+  _need(all(_is_whole(found[name]) for name in ("step", "images", "seed")))
+  _need(all(isinstance(found[name], str) for name in ("run", "layer")))
+  _need(isinstance(channels, list) and channels and all(map(_is_whole, channels)))
+  _need(branches and branches <= _BRANCHES)
+  _need(branches == found["batches"].keys() == found["domains"].keys())
+  for branch in branches:
+    batches, domains = found["batches"][branch], found["domains"][branch]
+    _need(isinstance(batches, list) and len(batches) == 2)
+    _need(domains.keys() <= {"clean", "adv"} and all(map(_is_whole, domains.values())))
+    for values in (found["running"][branch], *batches):
+      for moment in _MOMENTS:
+        _need(len(values[moment]) == len(channels))
+        _need(all(map(_is_statistic, values[moment])))
+  return found
+
+
+def _load_examples(path: Path) -> Arrays:
+  with path.open("rb") as whole, np.load(whole, allow_pickle=False) as file:
+    found = {name: file[name] for name in file.files}
+  pixels, adv, count = found["clean"], found["adv"], len(found["clean"])
+  _need(pixels.ndim == 4 and pixels.dtype == np.uint8 and pixels.size > 0)
+  _need(pixels.shape[-1] in (1, 3))
+  # Not a number is outside of all bounds.
+  _need(adv.dtype == np.float32 and adv.shape == pixels.shape)
+  _need(((adv > -1) & (adv < 256)).all())
+  kinds = {"run": "U", "branch": "U", "eps": "fiu", "step": "iu", "steps": "iu"}
+  for name, kind in kinds.items():
+    _need(found[name].shape == () and found[name].dtype.kind in kind)
+  _need(0 <= found["step"] <= MOST and 0 <= found["steps"] <= MOST)
+  _need(found["eps"] == 0 or _LEAST_EPS <= found["eps"] <= 255)
+  names = found["names"]
+  _need(names.ndim == 1 and names.dtype.kind == "U")
+  for name in ("index", "label", "target", "predicted_clean", "predicted_adv"):
+    _need(found[name].dtype.kind in "iu" and found[name].shape == (count,))
+    _need(found[name].min() >= 0)
+    _need(name == "index" or found[name].max() < len(names))
+  return found
+
+
+def _need(sound: Any) -> None:
+  if not sound:
+    raise ValueError
+
+
+def _is_whole(value: Any) -> bool:
+  return type(value) is int and 0 <= value <= MOST
+
+
+def _is_statistic(value: Any) -> bool:
+  """Whether it is a number, and a finite one that can be drawn."""
+  return type(value) in (int, float) and -_LARGEST <= value <= _LARGEST
+
+
+INSPECTED = {STATISTICS: read_statistics, EXAMPLES: read_examples}
