@@ -134,6 +134,7 @@ NOISE = {
   "garbage": bytes(range(256)) * 400,
   "a line that does not end": b"[" * 100_000,
   "nested": b"[" * 4000 + b"\n",
+  "a nested name": b'{"name": ' + b"[" * 970 + b"]" * 970 + b"}\n",
   "no number": b'{"processes": 2, "process": true, "host": []}\n',
   "another run's": b'{"run": "x", "processes": 2, "process": 1}\n',
 }

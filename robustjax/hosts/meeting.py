@@ -234,7 +234,8 @@ def parse(line: str | bytes, longest: int) -> dict[str, Any]:
 
 def clean(text: Any) -> str:
   """What another process said, as one line without control characters."""
-  return "".join(x if x.isprintable() else "?" for x in str(text))[:_LONGEST]
+  text = str(text) if isinstance(text, str | int) else "?"  # no tree to recurse into
+  return "".join(x if x.isprintable() else "?" for x in text[:_LONGEST])
 
 
 def _who(missing: list[int], place: Place) -> str:
