@@ -151,10 +151,12 @@ def draw(path: Path = PICTURE) -> None:
   axes.set(xlim=(0, width), ylim=(-_HEIGHT / 2 - 0.1, height - _HEIGHT / 2 - 0.1))
   axes.axis("off")
   for stations in routes(of).values():
-    points = [place[station] for station in stations]
-    aside = 0.3 * ((points[1][0] > points[0][0]) - (points[1][0] < points[0][0]))
-    points[0] = points[0][0] + aside, points[0][1] - _HEIGHT / 2
-    points[-1] = points[-1][0], points[-1][1] + _HEIGHT / 2
+    (x, y), *between, (to_x, to_y) = (place[station] for station in stations)
+    toward = (between or [(to_x, to_y)])[0][0]
+    points = [(x + 0.3 * ((toward > x) - (toward < x)), y - _HEIGHT / 2)]
+    for x, y in between:  # straight down between the boxes of a floor
+      points += [(x, y + _HEIGHT / 2), (x, y - _HEIGHT / 2)]
+    points.append((to_x, to_y + _HEIGHT / 2))
     arrow = FancyArrowPatch(
       path=Line(points), arrowstyle="-|>", mutation_scale=10, color="tab:gray",
       zorder=1,

@@ -93,6 +93,12 @@ def test_the_root_has_no_other_files() -> None:
   assert {file.split("/")[0] for file in FILES} - loose <= set(MAY_IMPORT)
 
 
+def test_no_file_is_long() -> None:
+  """A file has one subject; what fits no more has two."""
+  lines = {file: (PACKAGE / file).read_text().count("\n") for file in FILES}
+  assert not {file: count for file, count in lines.items() if count > 300}
+
+
 @pytest.mark.parametrize("file", FILES)
 def test_file_keeps_to_the_layout(file: str) -> None:
   found = mistakes(file, (PACKAGE / file).read_text(encoding="utf-8"))

@@ -9,7 +9,6 @@ import sys
 from robustjax import config as configs
 from robustjax.config import flags
 from robustjax.errors import UserError
-from robustjax.report import table
 
 USAGE = "python -m robustjax.config FILE[:VARIANTS] [--config.section.name=value ...]"
 
@@ -28,9 +27,14 @@ def main() -> int:
   except UserError as error:
     print(f"error: {error}", file=sys.stderr)
     return 2
-  rows = [tuple(str(cell) for cell in row.values()) for row in configs.table(config)]
+  rows = [[str(cell) for cell in row.values()] for row in configs.table(config)]
+  rows.insert(0, ["name", "value", "unit", "source"])
+  widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+  rows.insert(1, ["-" * width for width in widths])
   try:
-    print(table.align([("name", "value", "unit", "source"), *rows]), flush=True)
+    for row in rows:
+      print("  ".join(map(str.ljust, row, widths)).rstrip())
+    sys.stdout.flush()
   except BrokenPipeError:  # as with `| head`
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
   return 0

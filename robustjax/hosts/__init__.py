@@ -1,0 +1,1 @@
+"""Several machines that go on together or end together."""

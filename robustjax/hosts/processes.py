@@ -65,7 +65,8 @@ class Hosts:
     """Starts JAX's own coordination, once all processes are there."""
     if self._place is None:
       return
-    with tempfile.TemporaryDirectory(prefix="robustjax-") as folder:
+    # Not in $TMPDIR: the path of a Unix socket has at most 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="robustjax-", dir="/tmp") as folder:
       for peer in self._peers:
         tunnel.dig(peer, f"{folder}/jax", self.leads, self._lose)
       jax.distributed.initialize(

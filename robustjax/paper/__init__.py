@@ -1,0 +1,1 @@
+"""What the paper published and claims, and where it contradicts itself: data."""
