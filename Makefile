@@ -18,7 +18,7 @@ CODE := robustjax experiments tests docs $(wildcard launch benchmarks)
 SCRIPTS := .ci/run $(wildcard launch/*.sh launch/*/*.sh)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo mini-study test lint format parity lock clean
+.PHONY: help setup demo mini-study test test-all test-rest lint format parity lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,8 +46,16 @@ mini-study: setup  ## The paper in miniature: 28 runs and docs/mini_study
 	  status=$$?; [ $$status -le 1 ] || exit $$status; \
 	  $(BIN)/python -m robustjax.report runs/mini_study --out=docs/mini_study && exit $$status
 
-test: setup  ## Run the tests
-	$(BIN)/python -m pytest -m "not parity" -n 2 --dist loadfile
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
+
+test: setup  ## Run the tests that hold every promise, within six minutes on two cores
+	$(PYTEST) -m "not (parity or thorough or toolchain)"
+
+test-all: setup  ## Run all tests: with the browser, the launcher's shell, compilers
+	$(PYTEST) -m "not parity"
+
+test-rest: setup  ## Run what test-all has beside test
+	$(PYTEST) -m "(thorough or toolchain) and not parity"
 
 lint: setup  ## Check style, formatting and types
 	$(BIN)/ruff check $(CODE)

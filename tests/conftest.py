@@ -1,18 +1,29 @@
-"""Eight virtual devices for every test, and the small nets that they share."""
+"""Eight virtual devices for every test; compiled programs and small nets are shared."""
 
+import os
+import shutil
 import signal
+import subprocess
 import tempfile
+from pathlib import Path
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-import pytest
+# Many tests compile the same programs: they are compiled once, for both workers and for
+# the processes that tests start, and with few optimisations, which cost more here than
+# they gain. Set before JAX reads it; whoever is started by a test run inherits it.
+if not {"PYTEST_XDIST_WORKER", "PYTEST_CURRENT_TEST"} & set(os.environ):
+  _compiled = tempfile.TemporaryDirectory()
+  os.environ["JAX_COMPILATION_CACHE_DIR"] = _compiled.name
+  os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+  os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+
+import jax  # noqa: E402
+import jax.numpy as jnp  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
 
 jax.config.update("jax_num_cpu_devices", 8)
-# Many tests compile the same program: it is compiled once.
-_cache = tempfile.TemporaryDirectory()
-jax.config.update("jax_compilation_cache_dir", _cache.name)
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+
+from cloud import REPO, Cloud, commit  # noqa: E402
 
 from robustjax.models import norm as norms  # noqa: E402
 from robustjax.models import resnet  # noqa: E402
@@ -31,6 +42,16 @@ def usual_signals():
   signal.signal(signal.SIGINT, signal.default_int_handler)
   signal.signal(signal.SIGHUP, signal.SIG_DFL)
   signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+@pytest.fixture(scope="module")
+def optimised():
+  """Programs as users get them, where equal means equal to the last bit."""
+  jax.clear_caches()
+  jax.config.update("jax_disable_most_optimizations", False)
+  yield
+  jax.config.update("jax_disable_most_optimizations", True)
+  jax.clear_caches()
 
 
 def tiny(norm=None, **attributes):
@@ -56,3 +77,21 @@ def batch():
   labels = jnp.arange(64, dtype=jnp.int32) % CLASSES
   index = jnp.arange(100, 164, dtype=jnp.int32)
   return {"image": images, "label": labels, "index": index}
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+  """A repository with what the launcher needs."""
+  repo = tmp_path_factory.mktemp("launch") / "repo"
+  for folder in ("launch", "experiments"):
+    without = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(REPO / folder, repo / folder, ignore=without)
+  (repo / ".gitignore").write_text("__pycache__\nruns\n.venv\n")
+  subprocess.run(["git", "init", "--quiet"], cwd=repo, check=True)
+  commit(repo)
+  return repo
+
+
+@pytest.fixture
+def cloud(tmp_path: Path, repository: Path) -> Cloud:
+  return Cloud(tmp_path, repository)

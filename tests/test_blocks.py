@@ -82,13 +82,25 @@ def check_forms(norm, statistics, forms, **attributes):
 
 
 @pytest.mark.slow
-def test_all_forms_give_the_same_logits_statistics_and_gradients():
-  check_forms("mbn", "batch", OTHERS)
+@pytest.mark.parametrize(
+  "form",
+  [
+    pytest.param(form, marks=() if form == (True, "block") else pytest.mark.thorough)
+    for form in OTHERS
+  ],
+)
+def test_all_forms_give_the_same_logits_statistics_and_gradients(form):
+  check_forms("mbn", "batch", [form])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-  "norm, statistics", [("bn", "batch"), ("bn", "running"), ("gn", "running")]
+  "norm, statistics",
+  [
+    ("bn", "batch"),
+    pytest.param("bn", "running", marks=pytest.mark.thorough),
+    pytest.param("gn", "running", marks=pytest.mark.thorough),
+  ],
 )
 def test_scanned_and_computed_again_is_the_same_under_any_norm(norm, statistics):
   forms = [(True, "none"), (True, "block")]
@@ -256,6 +268,7 @@ def program(depth, scan=True):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_scanned_train_step_does_not_grow_with_the_depth():
   assert program(50) == program(638) < program(50, scan=False) / 1.5
 

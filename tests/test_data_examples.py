@@ -76,7 +76,11 @@ def test_a_replacement_has_its_own_augmentation():
 BROKEN = (0, 5, 6, 17)
 WAYS = pytest.mark.parametrize(
   ("processes", "workers"),
-  [(2, 0), *(pytest.param(p, 4, marks=pytest.mark.slow) for p in (1, 2))],
+  [
+    (2, 0),
+    pytest.param(1, 4, marks=pytest.mark.thorough),
+    pytest.param(2, 4, marks=pytest.mark.slow),
+  ],
 )
 
 

@@ -63,6 +63,8 @@ def batches(labels, first=0, **processes):
   )  # fmt: skip
 
 
+# 50,000 images take longer to run than their programs to compile.
+pytestmark = pytest.mark.usefixtures("optimised")
 NET = tiny(norms.batch())
 
 
@@ -115,7 +117,7 @@ def counts(folder, variables, labels, devices=None, hosts=Hosts()):  # noqa: B00
 
 
 @pytest.fixture(scope="module")
-def task():
+def task(optimised):
   """The images, the variables, and labels that are mostly what the net says."""
   images = np.stack([Records([0] * COUNT)[i]["image"] for i in range(COUNT)])
   variables = classifier(images[:512].astype(np.float32))
@@ -169,7 +171,7 @@ def test_the_masks_hold_every_image_once():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("devices", [1, 8])
+@pytest.mark.parametrize("devices", [pytest.param(1, marks=pytest.mark.thorough), 8])
 def test_counts_on_devices_are_those_of_a_plain_computation(
   tmp_path, task, reference, devices
 ):
@@ -180,6 +182,7 @@ def test_counts_on_devices_are_those_of_a_plain_computation(
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_counts_on_two_processes_are_those_of_a_plain_computation(
   tmp_path, task, reference
 ):
@@ -188,7 +191,11 @@ def test_counts_on_two_processes_are_those_of_a_plain_computation(
     free.bind(("127.0.0.1", 0))
     coordinator = f"127.0.0.1:{free.getsockname()[1]}"
   words = [sys.executable, __file__, coordinator, "2"]
-  environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
+  environment = {
+    **os.environ,
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "0",
+    "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
+  }
   both = [
     subprocess.Popen([*words, str(process), str(tmp_path)], env=environment)
     for process in range(2)

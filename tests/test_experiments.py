@@ -210,6 +210,19 @@ TRAINED = [
   *(("alp_study", "1"), ("alp_study", "4")),
   *(("bn_finetune", "to_clean"), ("bn_finetune", "to_adv")),
 ]
+# More cases of what another row shows too.
+ALIKE = {
+  *(("adv_clean", word) for word in ("40", "eps8")),
+  *(("mbn", "pgd5"), ("adv", "star"), ("depth", "200"), ("alp_study", "4")),
+}
+
+
+def thorough(rows, alike):
+  """The rows, those that are alike marked."""
+  marks = {row: pytest.mark.thorough if row in alike else () for row in rows}
+  return [pytest.param(*row, marks=mark) for row, mark in marks.items()]
+
+
 SMALL = {"model.width": 8, "model.group": 8, "train.batch_size": 16}
 
 
@@ -263,7 +276,7 @@ def test_every_file_is_trained():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name, words", TRAINED)
+@pytest.mark.parametrize("name, words", thorough(TRAINED, ALIKE))
 def test_it_trains_for_some_steps_at_mini_scale(name, words):
   c = small(name, words)
   config.check(c)
@@ -305,7 +318,9 @@ TRACED = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name, words", TRACED)
+@pytest.mark.parametrize(
+  "name, words", thorough(TRACED, {*TRACED} - {("mbn", "star"), ("depth", "638")})
+)
 def test_it_traces_at_the_papers_scale(name, words):
   c = setting(name, words)
   key = jax.eval_shape(lambda: jax.random.key(0))

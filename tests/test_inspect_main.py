@@ -109,7 +109,7 @@ def test_the_command_writes_four_files_and_changes_none(run, capsys):
   assert set(shown["index"]) < set(range(5))  # of those that the evaluation counts
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_flags_choose_what_is_looked_at(run, tmp_path):
   before = files(run)
   flags = ("--step=3", "--layer=bn0", "--seed=4")
@@ -121,7 +121,7 @@ def test_flags_choose_what_is_looked_at(run, tmp_path):
   assert (found["step"], found["layer"], found["seed"]) == (3, "bn0", 4)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_plain_bn_sees_what_its_strategy_mixes(data):
   """At the first layer the mean of a mixture is that of its parts' means."""
   choice = Choice(layer="bn0", channels=4)
@@ -170,7 +170,7 @@ def test_each_branch_gets_its_own_domain(data):
   assert found["adv"] != found["clean"]
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_state_on_eight_devices_is_looked_at_like_one(data, tmp_path):
   c, state = small(), state_of(small())
   for name, devices in (("one", 1), ("eight", 8)):

@@ -1,6 +1,5 @@
-"""launch/tpu.sh against a stand-in gcloud."""
+"""launch/tpu.sh against a stand-in gcloud: whatever may go wrong on the way."""
 
-import contextlib
 import json
 import os
 import re
@@ -10,165 +9,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from cloud import FLAGS, HOSTILE, REPO, Cloud, commit, words_of
 
-REPO = Path(__file__).parents[1]
-FAKE = Path(__file__).with_name("fake_gcloud.py")
-TOOLS = (
-  *("setsid", "timeout"),
-  *("awk", "bash", "basename", "cat", "chmod", "curl", "date", "dirname", "env", "git"),
-  *("grep", "hostname", "kill", "mkdir", "mktemp", "mv", "rm", "sed", "sleep", "sort"),
-  *("tail", "tar", "touch", "tr"),
-)
-FLAGS = ("--type=v5litepod-16", "--bucket=gs://mine/", "--hours=5", "--zone=us-west4-a")
-HOSTILE = '--config.name=it\'s $(touch pwned) `id` "x" \\n ; rm -rf * & |'
-
-
-class Cloud:
-  """A copy of the project in a repository of its own, and a gcloud that plays a script.
-
-  Args:
-    folder: for all of it.
-    repository: to copy.
-  """
-
-  def __init__(self, folder: Path, repository: Path):
-    self.repo, self.home, self._bin = (folder / n for n in ("repo", "gcloud", "bin"))
-    for made in (self.home / "slices", self.home / "tmp", self._bin):
-      made.mkdir(parents=True)
-    shutil.copytree(repository, self.repo)
-    for tool in TOOLS:
-      found = shutil.which(tool)
-      if found:
-        (self._bin / tool).symlink_to(found)
-    self.stub("python3", f'exec {sys.executable} "$@"')
-    self.stub("gcloud", f'exec {sys.executable} -I -S {FAKE} "$@"')
-    self.script()
-
-  def stub(self, name: str, text: str) -> None:
-    """Puts a command in the only folder of PATH."""
-    (self._bin / name).unlink(missing_ok=True)
-    (self._bin / name).write_text(f"#!/bin/bash\n{text}\n")
-    (self._bin / name).chmod(0o755)
-
-  def remove(self, name: str) -> None:
-    (self._bin / name).unlink()
-
-  def script(self, **answers: Sequence[str | Mapping[str, Any]]) -> None:
-    """What gcloud answers, in turn, by the kind of call."""
-    (self.home / "script.json").write_text(json.dumps(answers))
-
-  @property
-  def environment(self) -> dict[str, str]:
-    return {
-      "PATH": str(self._bin),
-      "HOME": str(self.home),
-      "FAKE_GCLOUD": str(self.home),
-      "TMPDIR": str(self.home / "tmp"),
-      "TPU_POLL_SECONDS": "0.01",
-      "LANG": "C.UTF-8",
-    }
-
-  def start(self, *words: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-      ["launch/tpu.sh", *words], cwd=self.repo, env=self.environment, text=True,
-      stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-    )  # fmt: skip
-
-  def run(self, *words: str, status: int = 0) -> str:
-    """What the command prints; its exit status is checked."""
-    process = self.start(*words)
-    try:
-      printed, _ = process.communicate(timeout=60)
-    finally:
-      with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    assert process.returncode == status, printed
-    return printed
-
-  def calls(self) -> list[list[str]]:
-    """Each call: its kind, and its words."""
-    path = self.home / "calls.jsonl"
-    text = path.read_text() if path.exists() else ""
-    return [json.loads(line) for line in text.split("\n")[:-1]]  # whole lines alone
-
-  def kinds(self, *wanted: str) -> list[str]:
-    """The kinds of the calls, in their order; those that are wanted, or all."""
-    return [call[0] for call in self.calls() if not wanted or call[0] in wanted]
-
-  def left(self) -> list[str]:
-    """The slices that exist."""
-    return sorted(path.name for path in (self.home / "slices").iterdir())
-
-  def wait_for(self, kind: str, times: int = 1) -> None:
-    """Until there were so many calls of this kind."""
-    deadline = time.monotonic() + 30
-    while len(self.kinds(kind)) < times:
-      assert time.monotonic() < deadline, self.kinds()
-      time.sleep(0.01)
-
-
-def commit(repo: Path) -> None:
-  """Commits all there is."""
-  git = ("git", "-c", "user.name=a", "-c", "user.email=a@b", "-c", "gc.auto=0")
-  subprocess.run([*git, "add", "."], cwd=repo, check=True)
-  subprocess.run([*git, "commit", "--quiet", "--message=x"], cwd=repo, check=True)
-
-
-@pytest.fixture(scope="session")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-  """A repository with what the launcher needs."""
-  repo = tmp_path_factory.mktemp("launch") / "repo"
-  for folder in ("launch", "experiments"):
-    without = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(REPO / folder, repo / folder, ignore=without)
-  (repo / ".gitignore").write_text("__pycache__\nruns\n.venv\n")
-  subprocess.run(["git", "init", "--quiet"], cwd=repo, check=True)
-  commit(repo)
-  return repo
-
-
-@pytest.fixture
-def cloud(tmp_path: Path, repository: Path) -> Cloud:
-  return Cloud(tmp_path, repository)
-
-
+pytestmark = pytest.mark.toolchain
 CHANGES = ("create", "install", "start", "stop", "delete")  # not the questions
-
-
-def words_of(call: Sequence[str]) -> list[str]:
-  """The words that a worker's shell makes of an ssh call's command."""
-  command = next(w for w in call if w.startswith("--command="))
-  return shlex.split(command.removeprefix("--command="))
-
-
-def test_a_run_from_create_to_delete(cloud: Cloud) -> None:
-  cloud.script(look=["WAITING_FOR_RESOURCES", "PROVISIONING", "ACTIVE"])
-  printed = cloud.run("run", *FLAGS, "--spot", "experiments/mbn.py")
-  assert cloud.kinds() == [
-    "account", "config", "type", "bucket", "copy", "evaluation", "look", "claim",
-    "take", "create", "look", "look", "look", "install", "claim", "holder", "start",
-    *cloud.kinds()[17:-7], "status", "evaluation", "claim", "holder", "release",
-    "label", "delete",
-  ]  # fmt: skip
-  assert "WAITING_FOR_RESOURCES after 0 s" in printed
-  assert "mbn-paper is complete: gs://mine/runs/mbn-paper" in printed
-  assert not cloud.left()
-  create = next(c for c in cloud.calls() if c[0] == "create")
-  assert {"--spot", "--project=from-config", "--valid-until-duration=86400s"} < {
-    *create
-  }
-  start = next(c for c in cloud.calls() if c[0] == "start")
-  assert "--worker=all" in start
-  assert words_of(start)[2:] == [
-    "start", "mbn-paper", "--config=experiments/mbn.py",
-    "--workdir=/mnt/robustjax/runs/mbn-paper",
-  ]  # fmt: skip
 
 
 def test_the_log_of_one_worker_is_shown(cloud: Cloud) -> None:
@@ -703,28 +553,6 @@ def test_a_line_break_is_refused(cloud: Cloud) -> None:
   bad = "--config.name=a\n$(touch pwned)"
   printed = cloud.run("run", *FLAGS, "experiments/mbn.py", bad, status=2)
   assert "line break" in printed and not cloud.calls()
-
-
-def test_a_dry_run_prints_what_a_run_does_and_calls_nothing(cloud: Cloud) -> None:
-  flags = ("run", *FLAGS, "--project=p", "experiments/mbn.py", HOSTILE)
-  printed = cloud.run(*flags, "--dry_run")
-  assert not cloud.calls()
-  would = [shlex.split(x) for x in printed.splitlines() if not x.startswith("#")]
-  cloud.run(*flags)
-
-  def tidy(calls: Sequence[Sequence[str]]) -> list[list[str]]:
-    own = r"/\S*/tmp\.\w+|(?<==robustjax=)[\d-]+$"  # of each command
-    return [[re.sub(own, "OWN", word) for word in c] for c in calls]
-
-  # It cannot know what is in the file of a folder that it does not look for.
-  unknown = ("account", "holder", "release")
-  own = [call for call in cloud.calls() if call[0] not in unknown]
-  did = [["gcloud", *call[1:]] for call in own]
-  once = [c for i, c in enumerate(did) if c not in did[:i]]  # it looks more than once
-  assert {*map(tuple, tidy(would))} - {*map(tuple, tidy(once))} == {
-    ("git", "archive", "--output=OWN/code.tar.gz", "HEAD")
-  }
-  assert {*map(tuple, tidy(once))} <= {*map(tuple, tidy(would))}
 
 
 def test_a_dry_run_needs_no_gcloud(cloud: Cloud) -> None:

@@ -66,6 +66,7 @@ def worker(tmp_path: Path) -> Iterator[Worker]:
   made("stop", "0")
 
 
+@pytest.mark.toolchain
 def test_a_worker_keeps_the_exit_status_and_the_log(worker: Worker) -> None:
   worker.python('printf "<%s>" "$@"; echo " $JAX_PLATFORMS"; exit 2')
   assert worker.status() == "none"
@@ -87,6 +88,7 @@ def test_a_command_that_is_repeated_starts_no_second_run(worker: Worker) -> None
   assert worker("follow", "a") == "begun\n"
 
 
+@pytest.mark.toolchain
 def test_a_worker_lets_its_run_save(worker: Worker) -> None:
   worker.python(
     'trap "sleep 2; echo saved; exit 143" TERM; echo up; while sleep 0.05; do :; done'
@@ -99,6 +101,7 @@ def test_a_worker_lets_its_run_save(worker: Worker) -> None:
   assert worker.status() == "143" and worker("follow", "a") == "up\nsaved\n"
 
 
+@pytest.mark.toolchain
 def test_a_run_that_does_not_stop_is_killed(worker: Worker) -> None:
   worker.python('trap "" TERM; echo $$; while sleep 0.05; do :; done')
   worker("start", "a")

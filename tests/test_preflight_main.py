@@ -49,6 +49,7 @@ def test_what_fits_is_told_with_its_parts(monkeypatch, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.toolchain
 def test_json_alone_is_on_stdout_and_says_the_same(monkeypatch, capsys):
   in_name_a_tpu(monkeypatch, chips.GIB)
   words = (*NET, "--device=cpu", "--json", "--utilisation=0.5")
@@ -69,6 +70,7 @@ def test_json_alone_is_on_stdout_and_says_the_same(monkeypatch, capsys):
   assert tried[str(found["largest"]["images"])] <= chips.GIB
 
 
+@pytest.mark.toolchain
 def test_what_does_not_fit_says_by_how_much_and_what_to_change(monkeypatch, capsys):
   in_name_a_tpu(monkeypatch, chips.GIB // 4000)
   status, out, _ = say(monkeypatch, capsys, *NET, "--device=cpu")
@@ -167,6 +169,7 @@ def test_a_slice_that_the_documents_rent_takes_its_batch(
   assert status == command.FITS, err
 
 
+@pytest.mark.toolchain
 @pytest.mark.parametrize("cached", [True, False])
 def test_a_compiler_that_crashes_is_an_answer(tmp_path, cached):
   """The process is killed as a crash would; the program is not tried again."""
@@ -203,6 +206,7 @@ def test_a_crash_of_something_else_is_one_line(monkeypatch, capsys):
   assert capsys.readouterr().err == "error: the compiler crashed (signal 11)\n"
 
 
+@pytest.mark.toolchain
 def test_the_process_that_compiles_ends_with_its_guard(tmp_path):
   """Even if the guard is killed, and has no time to say so."""
   code = (
@@ -233,6 +237,7 @@ def test_an_end_by_another_signal_is_passed_on(monkeypatch, capsys, number, line
   assert len(capsys.readouterr().err.splitlines()) == lines
 
 
+@pytest.mark.toolchain
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_preflight_that_is_stopped_leaves_nothing_behind(tmp_path, number):
   child = (

@@ -24,7 +24,9 @@ def small(**changes):
   return made
 
 
-@pytest.fixture(scope="module", params=["stop", "skip"])
+@pytest.fixture(
+  scope="module", params=["stop", pytest.param("skip", marks=pytest.mark.toolchain)]
+)
 def run(request):
   """What main has in its hands: the configuration, state, batches and key."""
   made = small(**{"data.broken_images": request.param})

@@ -81,6 +81,7 @@ def test_another_end_is_none(tmp_path):
     quick._answer(tmp_path, 3)
 
 
+@pytest.mark.toolchain
 def test_the_processes_own_error_is_shown(target, reading):
   """A real process, which knows no slice of that name."""
   unknown = dataclasses.replace(target, name="v9:1x1")

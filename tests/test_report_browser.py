@@ -10,6 +10,7 @@ import test_report_anatomy as anatomies
 
 from robustjax.report import __main__ as report
 
+pytestmark = pytest.mark.toolchain
 CHROMIUM, DRIVER = (pathlib.Path(f"/usr/bin/{n}") for n in ("chromium", "chromedriver"))
 SIZES = {"telephone": (360, 740), "desk": (1280, 900)}
 # Started by root it needs --no-sandbox; the others keep it from calling home.

@@ -56,8 +56,10 @@ def assert_same(one, other, tolerance):
   [
     ("mbn", MBN),
     ("bn", step.Strategy(group=GROUP, clean_ratio=0.4)),
-    ("bn", step.Strategy(group=GROUP, clean_ratio=0.0)),
-    ("gn", step.Strategy(group=GROUP)),
+    pytest.param(
+      "bn", step.Strategy(group=GROUP, clean_ratio=0.0), marks=pytest.mark.thorough
+    ),
+    pytest.param("gn", step.Strategy(group=GROUP), marks=pytest.mark.thorough),
   ],
 )
 def test_same_on_1_2_and_8_devices(batch, norm, strategy):

@@ -13,13 +13,14 @@ from robustjax.evaluation import trajectory
 from robustjax.models import norm as norms
 from robustjax.runtime import parallel
 
+pytestmark = pytest.mark.usefixtures("optimised")
 EPS, KEY = 16.0, jax.random.key(5)
 PLAN = trajectory.trajectories((5, 10, 20, 60), EPS, 1.0)
 WHOLE, CUT = None, 0
 
 
 @pytest.fixture(scope="module")
-def batch(batch):
+def batch(optimised, batch):
   """The images, labelled as `net` sees them: the attack has something to break."""
   variables, apply = linear()
   return batch | {"label": apply(variables, batch["image"]).argmax(-1)}
@@ -43,7 +44,7 @@ def net():
 
 
 @pytest.fixture(scope="module")
-def resnet():
+def resnet(optimised):
   """The same of a ResNet with one branch."""
   made = tiny(norms.batch())
   variables = lively(made.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3))))

@@ -225,11 +225,10 @@ def _remind(whom: str, until: float, due: float) -> tuple[str, float]:
 
 def parse(line: str | bytes, longest: int) -> dict[str, Any]:
   """The message in a line; empty where it is none."""
-  try:
-    message = json.loads(line) if len(line) <= longest else None
-  except (ValueError, RecursionError):
-    return {}
-  return message if isinstance(message, dict) else {}
+  with contextlib.suppress(ValueError, RecursionError):
+    if len(line) <= longest and isinstance(message := json.loads(line), dict):
+      return message
+  return {}
 
 
 def clean(text: Any) -> str:
