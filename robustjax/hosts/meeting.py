@@ -1,9 +1,8 @@
 """Where the processes of a run meet, before JAX connects them.
 
-What JAX's coordination service cannot do here, tried with jax 0.10: wait and say for
-whom (its key-value store serves nobody before all are connected, and whoever waits too
-long is aborted, with a C++ stack that does not name the absent), and ask who comes (it
-listens on every interface by default, and trusts whoever connects).
+What JAX's coordination service cannot do, tried with jax 0.10: say who is waited for (its
+store serves nobody before all are connected, and who waits too long is aborted, with a
+C++ stack), and ask who comes (it listens everywhere, and trusts whoever connects).
 
 So process 0 listens itself, at the coordinator's own address, until all are there. Who
 does not know the run, its --workdir and $ROBUSTJAX_SECRET, is turned away. Nothing is
