@@ -1,7 +1,7 @@
 """Where the processes of a run meet, before JAX connects them.
 
-What JAX's coordination service cannot do, tried with jax 0.10: say who is waited for (its
-store serves nobody before all are connected, and who waits too long is aborted, with a
+What JAX's coordination service cannot do, tried with jax 0.10: say who is waited for
+(its store serves nobody before all are there, and who waits too long is aborted with a
 C++ stack), and ask who comes (it listens everywhere, and trusts whoever connects).
 
 So process 0 listens itself, at the coordinator's own address, until all are there. Who
