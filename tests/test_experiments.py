@@ -313,7 +313,7 @@ TRACED = [
     {"alp_study": "1", "bn_finetune": "to_clean", "batch_size": "512"}.get(name, ""),
   )
   for name in FILES
-  if name not in ("depth", "mbn_alp")  # mbn_alp: test_assemble.py
+  if name not in ("depth", "mbn_alp")  # mbn_alp: test_run_steps.py
 ] + [("adv_clean", "20"), ("mbn", "star"), ("depth", "200"), ("depth", "638")]
 
 
