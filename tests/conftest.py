@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -52,6 +53,13 @@ def optimised():
   yield
   jax.config.update("jax_disable_most_optimizations", True)
   jax.clear_caches()
+
+
+@pytest.fixture
+def argv(monkeypatch):
+  """Makes words those of a new process in the repository's root."""
+  monkeypatch.chdir(REPO)
+  return lambda *words: monkeypatch.setattr(sys, "argv", ["robustjax", *words])
 
 
 def tiny(norm=None, **attributes):

@@ -1,6 +1,5 @@
 """Each mistake of a person in a configuration is one line with the remedy."""
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,12 +12,9 @@ MINI = "--config=experiments/mbn_alp.py:mini"
 
 
 @pytest.fixture
-def parse(monkeypatch):
-  """Parses words as a new process in the repository's root would."""
-  monkeypatch.chdir(Path(__file__).parents[1])
-
+def parse(argv):
   def parsed(*words):
-    monkeypatch.setattr(sys, "argv", ["robustjax", *words])
+    argv(*words)
     return flags.parse()
 
   return parsed

@@ -1,43 +1,31 @@
 """The picture of the rooms is of today's code, and shows what it says."""
 
-import importlib.util
-from pathlib import Path
-
 import PIL.Image
-import pytest
 
-DOCS = Path(__file__).parents[1] / "docs"
-
-
-@pytest.fixture(scope="module")
-def rooms():
-  spec = importlib.util.spec_from_file_location("rooms", DOCS / "rooms.py")
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  return module
+from docs import rooms
 
 
-def test_the_picture_is_of_todays_code(rooms):
+def test_the_picture_is_of_todays_code():
   with PIL.Image.open(rooms.PICTURE) as picture:
     assert picture.text[rooms.ABOUT] == rooms.about(), "python docs/rooms.py"
 
 
-def test_every_room_says_what_it_is_for(rooms):
+def test_every_room_says_what_it_is_for():
   assert all(rooms.purpose(room).endswith(".") for room in rooms.files())
 
 
-def test_a_room_stands_above_all_that_it_imports(rooms):
+def test_a_room_stands_above_all_that_it_imports():
   floor = rooms.floors(rooms.arrows())
   for room, others in rooms.arrows().items():
     assert all(floor[room] > floor[other] for other in others)
 
 
-def test_only_arrows_that_follow_from_two_others_are_left_out(rooms):
+def test_only_arrows_that_follow_from_two_others_are_left_out():
   arrows = {"a": {"b", "c"}, "b": {"c"}, "c": set(), "d": {"c"}}
   assert rooms.reduced(arrows) == {"a": {"b"}, "b": {"c"}, "c": set(), "d": {"c"}}
 
 
-def test_an_arrow_passes_every_floor_between(rooms):
+def test_an_arrow_passes_every_floor_between():
   arrows = {"a": {"b", "d"}, "b": {"c"}, "c": set(), "d": set()}
   assert rooms.routes(arrows)["a", "d"] == ["a", "a-d-1", "d"]
   place = rooms.places(arrows)

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from docs.rooms import imports
+
 PACKAGE = pathlib.Path(__file__).parents[1] / "robustjax"
 
 # What each room of the package may import from the others, besides itself and errors.
@@ -49,16 +51,6 @@ def names(tree: ast.AST) -> Iterator[tuple[int, str]]:
       yield node.lineno, node.name.split(".")[-1]
     elif isinstance(node, ast.Attribute):
       yield node.lineno, node.attr
-
-
-def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
-  """Yields the line and the dotted name of every import, wherever it stands."""
-  for node in ast.walk(tree):
-    if isinstance(node, ast.Import):
-      yield from ((node.lineno, alias.name) for alias in node.names)
-    elif isinstance(node, ast.ImportFrom):
-      module = "." * node.level + (node.module or "")
-      yield from ((node.lineno, f"{module}.{alias.name}") for alias in node.names)
 
 
 def may_import(file: str, name: str) -> bool:

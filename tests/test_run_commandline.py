@@ -1,6 +1,5 @@
 """The flags of a run: its folder, its hosts, and mistakes in one line."""
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,12 +11,9 @@ MINI = "--config=experiments/mbn_alp.py:mini"
 
 
 @pytest.fixture
-def parse(monkeypatch):
-  """Parses words as a new process in the repository's root would."""
-  monkeypatch.chdir(Path(__file__).parents[1])
-
+def parse(argv):
   def parsed(*words):
-    monkeypatch.setattr(sys, "argv", ["robustjax", *words])
+    argv(*words)
     return commandline.parse()
 
   return parsed
