@@ -79,7 +79,7 @@ WAYS = pytest.mark.parametrize(
   [
     (2, 0),
     pytest.param(1, 4, marks=pytest.mark.thorough),
-    pytest.param(2, 4, marks=pytest.mark.slow),
+    pytest.param(2, 4, marks=[pytest.mark.slow, pytest.mark.thorough]),
   ],
 )
 

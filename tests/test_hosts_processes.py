@@ -38,23 +38,14 @@ STEPS = 12
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory):
-  """Compilations are shared between the runs."""
-  cache = str(tmp_path_factory.mktemp("cache"))
-  shared = {"JAX_COMPILATION_CACHE_DIR": cache, "PYTHONPATH": str(ROOT)}
-  shared["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-  return {**os.environ, **shared}
-
-
-@pytest.fixture(scope="module")
-def started(environment):
+def started():
   """Starts a Python process with some devices; none is left behind."""
   processes = []
 
   def start(words, devices):
     process = subprocess.Popen(
       [sys.executable, *words],
-      cwd=ROOT, env={**environment, "JAX_NUM_CPU_DEVICES": str(devices)}, text=True,
+      cwd=ROOT, env={**os.environ, "JAX_NUM_CPU_DEVICES": str(devices)}, text=True,
       stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     processes.append(process)
@@ -132,6 +123,7 @@ def records(workdir):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_two_processes_compute_what_one_does(alone, together):
   workdir, _ = together
   one, both = records(alone), records(workdir)
@@ -156,6 +148,7 @@ def test_one_of_them_talks_and_names_the_other_that_is_late(together):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_stopped_by_a_signal_to_one_both_go_on_to_the_same_bytes(
   two, together, tmp_path
 ):
@@ -265,7 +258,7 @@ def test_where_one_is_killed_the_other_ends_with_a_line(pair, who):
   assert f"error: process {who} of 2 (" in err and "is lost: the same command" in err
 
 
-@pytest.mark.parametrize("who", [0, 1])
+@pytest.mark.parametrize("who", [pytest.param(0, marks=pytest.mark.thorough), 1])
 def test_where_one_hangs_the_other_ends_with_a_line(pair, who):
   both = pair("time.sleep(100)", "tunnel._SILENCE, processes._PING = 5, 1")
   time.sleep(1)
@@ -275,6 +268,7 @@ def test_where_one_hangs_the_other_ends_with_a_line(pair, who):
   assert f"error: process {who} of 2 (" in err and "has not answered for 5 s" in err
 
 
+@pytest.mark.thorough
 def test_where_nobody_speaks_for_long_nobody_is_lost(pair):
   both = pair("time.sleep(7)", "tunnel._SILENCE, processes._PING = 5, 1")
   assert [status for status, *_ in ended(both, 30)] == [0, 0]

@@ -202,6 +202,7 @@ def _odd_runs(folder):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_no_value_in_a_file_costs_the_report(tmp_path):
   odd = list(_odd_runs(tmp_path))
   document = vars(content.build([tmp_path]))

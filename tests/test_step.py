@@ -267,6 +267,7 @@ def test_logit_pairing_pairs_an_image_with_its_own_clean_one(batch):
   np.testing.assert_allclose(metrics["alp"], expected, rtol=1e-3)
 
 
+@pytest.mark.thorough
 def test_what_is_not_trained_has_no_gradient(batch):
   """Neither in the update nor in the norm that is logged."""
 
