@@ -112,6 +112,7 @@ def test_run_again_says_that_it_is_complete(start, finished):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_fine_tuning_moves_the_norms_of_a_finished_run_alone(start, finished, tmp_path):
   source, tuned = finished[0], tmp_path / "tuned"
   config = "--config=experiments/bn_finetune.py:to_adv,mini"
