@@ -56,7 +56,8 @@ def start(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [pytest.param(0, marks=pytest.mark.thorough), 2])
+@pytest.mark.thorough
+@pytest.mark.parametrize("workers", [0, 2])
 def test_a_broken_image_stops_the_run_and_is_named(start, tmp_path, workers):
   process = start(tmp_path, f"--config.data.workers={workers}")
   _, err = process.communicate(timeout=300)

@@ -77,6 +77,7 @@ def test_a_checkpoint_of_either_form_loads_in_the_other(tmp_path, scan):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_what_was_saved_in_one_form_goes_on_in_the_other_as_in_its_own(tmp_path):
   save(tmp_path, tiny(True))
   images = jax.random.randint(jax.random.key(1), (8, 28, 28, 1), 0, 256)

@@ -131,7 +131,14 @@ def test_counts_are_those_of_a_plain_computation(batch, net):
   assert len(set(counts.values())) > 4  # the readings differ, or all this says little
 
 
-@pytest.mark.parametrize("size, devices", [(64, 8), (16, 1), (24, 2), (40, 8)])
+@pytest.mark.parametrize(
+  "size, devices",
+  [
+    *(pytest.param(*way, marks=pytest.mark.thorough) for way in ((64, 8), (24, 2))),
+    (16, 1),
+    (40, 8),
+  ],
+)
 def test_every_image_counts_once_whatever_the_batch_and_the_devices(
   batch, net, size, devices
 ):
