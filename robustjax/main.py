@@ -17,8 +17,6 @@ from robustjax.run import commandline, stages, start
 from robustjax.runtime import log
 from robustjax.runtime.preemption import Stopped
 
-STOPPED = 143  # exit status; a shell's for "ended by SIGTERM"
-
 
 def main() -> int:
   """The command line; returns the exit status, 0 when the run is complete."""
@@ -29,7 +27,7 @@ def main() -> int:
   hosts, status = processes.Hosts(), 0
   try:
     flags = commandline.parse()
-    own = cluster.place(flags.coordinator, flags.processes, flags.process, flags.wait)
+    own = cluster.member(flags.coordinator, flags.processes, flags.process, flags.wait)
     hosts = processes.join(own, start.facts(flags.config, flags.workdir), flags.wait)
     run(flags.config, flags.workdir, hosts)
   except UserError as error:
@@ -37,7 +35,7 @@ def main() -> int:
     return processes.status(error)
   except Stopped as stopped:
     log.complain(f"stopped {stopped}: the same command goes on from there", hosts.leads)
-    status = STOPPED
+    status = processes.STOPPED
   except Exception as error:
     hosts.broke(error)
     raise

@@ -25,7 +25,7 @@ from robustjax.attacks import pgd
 from robustjax.data import pipeline
 from robustjax.data.sources import Source
 from robustjax.evaluation import evaluate, trajectory
-from robustjax.hosts.cluster import Place
+from robustjax.hosts.cluster import Member
 from robustjax.hosts.processes import Hosts, join
 from robustjax.inspect import norms as statistics
 from robustjax.models import norm as norms
@@ -212,7 +212,7 @@ def test_counts_on_two_processes_are_those_of_a_plain_computation(
 
 def main(coordinator, processes, process, folder):
   jax.config.update("jax_num_cpu_devices", 4)
-  hosts = join(Place(coordinator, int(processes), int(process)), {}, 60)
+  hosts = join(Member(coordinator, int(processes), int(process)), {}, 60)
   variables, labels = pickle.loads((Path(folder) / "task").read_bytes())
   found = counts(Path(folder), variables, labels, hosts=hosts)
   (Path(folder) / f"{process}.json").write_text(json.dumps(found))

@@ -15,7 +15,7 @@ import pytest
 
 from robustjax import config
 from robustjax.hosts import processes
-from robustjax.hosts.cluster import Place
+from robustjax.hosts.cluster import Member
 from robustjax.hosts.processes import Hosts
 from robustjax.run import start as starts
 
@@ -222,7 +222,8 @@ import os, sys, time
 from robustjax.errors import UserError
 from robustjax.hosts import cluster, processes, tunnel
 BEFORE
-hosts = processes.join(cluster.Place(sys.argv[1], 2, int(sys.argv[2])), {}, 60)
+member = cluster.Member(sys.argv[1], int(sys.argv[3]), int(sys.argv[2]))
+hosts = processes.join(member, {}, 60)
 print("met", flush=True)
 try:
   first = hosts.leads
@@ -239,12 +240,13 @@ hosts.leave()
 def pair(started):
   """Starts two processes that meet and then do something."""
 
-  def start(something, before=""):
+  def start(something, before="", count=2, meet=True):
     address = coordinator()
     words = ["-c", MEETS.replace("DO", something).replace("BEFORE", before), address]
-    both = [started([*words, str(process)], 1) for process in range(2)]
-    assert [process.stdout.readline() for process in both] == ["met\n"] * 2
-    return both
+    all_of_them = [started([*words, str(i), str(count)], 1) for i in range(count)]
+    if meet:
+      assert {process.stdout.readline() for process in all_of_them} == {"met\n"}
+    return all_of_them
 
   return start
 
@@ -260,7 +262,7 @@ def test_where_one_is_killed_the_other_ends_with_a_line(pair, who):
 
 @pytest.mark.parametrize("who", [pytest.param(0, marks=pytest.mark.thorough), 1])
 def test_where_one_hangs_the_other_ends_with_a_line(pair, who):
-  both = pair("time.sleep(100)", "tunnel._SILENCE, processes._PING = 5, 1")
+  both = pair("time.sleep(100)", "processes._SILENCE, processes._PING = 5, 1")
   time.sleep(1)
   both[who].send_signal(signal.SIGSTOP)
   (status, _, err) = ended(both[1 - who : 2 - who], 30)[0]
@@ -270,7 +272,7 @@ def test_where_one_hangs_the_other_ends_with_a_line(pair, who):
 
 @pytest.mark.thorough
 def test_where_nobody_speaks_for_long_nobody_is_lost(pair):
-  both = pair("time.sleep(7)", "tunnel._SILENCE, processes._PING = 5, 1")
+  both = pair("time.sleep(7)", "processes._SILENCE, processes._PING = 5, 1")
   assert [status for status, *_ in ended(both, 30)] == [0, 0]
 
 
@@ -332,8 +334,35 @@ def test_jax_is_told_of_the_devices_of_this_process(monkeypatch):
   given = {}
   monkeypatch.setattr(jax.distributed, "initialize", lambda *_, **x: given.update(x))
   monkeypatch.setattr(Hosts, "_listen", lambda self: None)
-  Hosts(Place("a:1", 2, 1, (3,)), []).connect()
+  Hosts(Member("a:1", 2, 1, (3,)), []).connect()
   assert given["local_device_ids"] == (3,)
+
+
+def test_one_that_hangs_before_jax_connects_is_named(pair):
+  hangs = "if sys.argv[2] == '2': tunnel.dig = lambda *_: os.kill(os.getpid(), 19)"
+  three = pair("pass", f"processes._SILENCE = 4\n{hangs}", 3, meet=False)
+  (status, _, err), (other, _, line) = ended(three[:2], 60)
+  assert (status, other) == (processes.LOST, processes.LOST)
+  assert "error: process 2 of 3 (" in err and "has not answered for 4 s" in err
+  assert "error: process 0 of 3 (" in line and "is lost" in line
+  assert "stack trace" not in err + line
+
+
+def test_signs_of_life_come_before_anyone_gives_up():
+  assert processes._PING < processes._SILENCE < processes._HEARTBEAT / 2
+
+
+def test_ctrl_c_while_hosts_are_compared_ends_both(pair):
+  silent = "if sys.argv[2] == '1': processes.Hosts.agree = lambda *_: time.sleep(100)"
+  says = "client = processes.jax.distributed.initialize"
+  told = "def say(*a, **k):\n  client(*a, **k)\n  print('met', flush=True)\n"
+  patch = "processes.jax.distributed.initialize = say"
+  both = pair("pass", "\n".join([silent, says, told, patch]))
+  time.sleep(1)
+  both[0].send_signal(signal.SIGINT)
+  (first, _, err), (second, _, line) = ended(both, 20)
+  assert (first, second) == (processes.STOPPED, processes.LOST)
+  assert "error: stopped by Ctrl-C" in err and "stopped by Ctrl-C" in line
 
 
 def test_workers_end_with_their_process(pair):

@@ -1,5 +1,6 @@
 """Which of several processes this one is: by its flags, or by the cluster."""
 
+import contextlib
 import os
 import socket
 import warnings
@@ -11,7 +12,7 @@ from jax._src.clusters import ClusterEnv
 from robustjax.errors import UserError
 
 
-class Place(NamedTuple):
+class Member(NamedTuple):
   """Which of several processes this one is.
 
   Attributes:
@@ -27,18 +28,29 @@ class Place(NamedTuple):
   devices: tuple[int, ...] | None = None
 
   def address(self) -> tuple[str, int]:
-    """The coordinator's host, by name or number, and its port."""
+    """The coordinator's host, by number, and its port.
+
+    Raises:
+      OSError: nobody knows the host.
+    """
     host, _, port = self.coordinator.rpartition(":")
-    return host.strip("[]"), int(port)
+    found = socket.getaddrinfo(host.strip("[]"), int(port), proto=socket.SOL_TCP)
+    own = str(found[0][4][0])
+    if own == "127.0.1.1":  # Debian's, for a machine by its name; others have another
+      probe = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+      with probe, contextlib.suppress(OSError):  # where there is no way to others
+        probe.connect(("192.0.2.1", int(port)))  # sends nothing
+        own = probe.getsockname()[0]
+    return own, int(port)
 
   def name(self) -> str:
     """What the others call this process."""
     return f"process {self.process} of {self.processes} ({socket.gethostname()})"
 
 
-def place(
+def member(
   coordinator: str | None, processes: int | None, process: int | None, wait: int
-) -> Place | None:
+) -> Member | None:
   """Which process this is: what the flags say, or else the cluster.
 
   JAX knows Cloud TPU, GKE, Slurm, Open MPI and Kubernetes, from their environment
@@ -71,10 +83,10 @@ def place(
     raise UserError(
       f"--process={process} is not one of --processes={processes}: count from 0"
     )
-  return Place(coordinator, processes, process)
+  return Member(coordinator, processes, process)
 
 
-def _of_cluster(wait: int) -> Place | None:
+def _of_cluster(wait: int) -> Member | None:
   with warnings.catch_warnings():
     if "JOB_COMPLETION_INDEX" not in os.environ:
       # A pod of Kubernetes that is no part of a job is a machine like any other.
@@ -94,4 +106,4 @@ def _of_cluster(wait: int) -> Place | None:
       ) from error
   if address is None or processes is None or process is None or processes < 2:
     return None
-  return Place(address, processes, process, tuple(devices) if devices else None)
+  return Member(address, processes, process, tuple(devices) if devices else None)

@@ -10,6 +10,7 @@ encrypted: whoever reads the network learns the digest of both.
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -17,10 +18,12 @@ import queue
 import socket
 import threading
 import time
+from importlib.metadata import version
 from typing import Any
 
 from robustjax.errors import UserError
-from robustjax.hosts.cluster import Place
+from robustjax.hosts.cluster import Member
+from robustjax.hosts.messages import clean, parse
 from robustjax.runtime import log
 
 MISTAKE, LOST = 2, 1  # exit statuses: of the second, the same command may do
@@ -40,6 +43,8 @@ class Peer:
 
   def __init__(self, process: int, name: str, connection: socket.socket):
     self.process, self.name, self.socket = process, name, connection
+    # A host that is gone without a word is one that does not take what is sent.
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 45_000)
     self.gone = threading.Event()
 
   def send(self, **message: Any) -> None:
@@ -55,11 +60,11 @@ class Peer:
       return not isinstance(error, BlockingIOError)
 
 
-def meet(place: Place, run: str, wait: float) -> list[Peer]:
+def meet(member: Member, run: str, wait: float) -> list[Peer]:
   """Waits until all processes are there.
 
   Args:
-    place: which one this is.
+    member: which one this is.
     run: what all processes of this run know, and no others.
     wait: seconds after which it gives up.
 
@@ -71,24 +76,30 @@ def meet(place: Place, run: str, wait: float) -> list[Peer]:
     UserError: one is there twice, counts the processes otherwise or is of another run.
   """
   known = hashlib.sha256(f"{run}\n{os.environ.get('ROBUSTJAX_SECRET', '')}".encode())
-  own = {"run": known.hexdigest(), **place._asdict(), "name": place.name()}
+  jax = ", ".join(f"{name} {version(name)}" for name in ("jax", "jaxlib"))
+  own = {
+    "run": known.hexdigest(),
+    **member._asdict(),
+    "name": member.name(),
+    "jax": jax,
+  }
   until = time.monotonic() + wait
-  if place.process == 0:
-    return _lead(place, own, until)
-  return [_follow(place, own, until)]
+  if member.process == 0:
+    return _lead(member, own, until)
+  return [_follow(member, own, until)]
 
 
-def _lead(place: Place, own: dict[str, Any], until: float) -> list[Peer]:
+def _lead(member: Member, own: dict[str, Any], until: float) -> list[Peer]:
   """Process 0: waits for the others; returns them in order."""
   there: dict[int, Peer] = {}
   calls: queue.Queue[tuple[socket.socket, dict[str, Any]]] = queue.Queue()
   due = time.monotonic() + _FIRST  # usually all come at once
-  with _listen(place) as server:
-    while missing := [p for p in range(1, place.processes) if p not in there]:
-      who, late = _who(missing, place), time.monotonic() >= until
-      line, due = _remind(f"{who} to come to {place.coordinator}", until, due)
-      error = f"{who} did not come to {place.coordinator} in time"
-      error += _remedy(place, missing[0])
+  with _listen(member) as server:
+    while missing := [p for p in range(1, member.processes) if p not in there]:
+      who, late = _who(missing, member), time.monotonic() >= until
+      line, due = _remind(f"{who} to come to {member.coordinator}", until, due)
+      error = f"{who} did not come to {member.coordinator} in time"
+      error += _remedy(member, missing[0])
       heard = [calls.get() for _ in range(calls.qsize())]
       for peer in list(there.values()):
         if late:
@@ -137,49 +148,50 @@ def _admit(
   elif process in there:
     other = there[process].name
     wrong = f"another process is --process={process} already: {other}"
+  elif (theirs := clean(hello.get("jax"))[:99]) != own["jax"]:
+    wrong = f"it has {theirs}, and process 0 has {own['jax']}"
   else:
     there[process] = peer
     return peer.send(name=own["name"])
+  _warn_of(f"turned away {peer.name}: {wrong}")
   peer.send(error=f"process 0 refuses this one: {wrong}", status=MISTAKE)
   caller.close()
 
 
-def _listen(place: Place) -> socket.socket:
-  host, port = place.address()
+_warn_of = functools.lru_cache(maxsize=8)(log.complain)  # who comes again is known
+
+
+def _listen(member: Member) -> socket.socket:
   try:
-    own = str(socket.getaddrinfo(host, port, proto=socket.SOL_TCP)[0][4][0])
-    if own == "127.0.1.1":  # Debian's, for a machine by its name; others have another
-      with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect(("192.0.2.1", port))  # sends nothing
-        own = probe.getsockname()[0]
-    family = socket.AF_INET6 if ":" in own else socket.AF_INET
-    server = socket.create_server((own, port), family=family)
+    host, port = member.address()
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    server = socket.create_server((host, port), family=family)
   except OSError as error:
     reason = str(error.strerror).partition(" (while")[0]
     raise UserError(
-      f"port {port} of this machine cannot be used ({reason}): end the other process 0,"
-      " or name another address with --coordinator"
+      f"process 0 cannot listen at {member.coordinator} ({reason}): end the other"
+      " process 0, or name an address and a port of this machine with --coordinator"
     ) from error
   server.settimeout(0.2)
   return server
 
 
-def _follow(place: Place, own: dict[str, Any], until: float) -> Peer:
+def _follow(member: Member, own: dict[str, Any], until: float) -> Peer:
   """Another process: finds process 0."""
-  due, who = time.monotonic() + _FIRST, _who([0], place)
+  due, who = time.monotonic() + _FIRST, _who([0], member)
   while True:
     try:
-      peer = Peer(0, "", socket.create_connection(place.address(), _GREETING))
+      peer = Peer(0, "", socket.create_connection(member.address(), _GREETING))
       peer.send(**own)
       if _starts(peer):
         return peer
       reason = "what answers there does not wait for processes"
     except OSError as error:
       reason = str(error.strerror or error)
-    where = f"at {place.coordinator} ({reason})"
+    where = f"at {member.coordinator} ({reason})"
     _, due = _remind(f"{who} {where}", until, due)
     if time.monotonic() >= until:
-      raise Absent(f"{who} is not {where}{_remedy(place, 0)}")
+      raise Absent(f"{who} is not {where}{_remedy(member, 0)}")
     time.sleep(0.5)
 
 
@@ -222,28 +234,14 @@ def _remind(whom: str, until: float, due: float) -> tuple[str, float]:
   return line, now + _REMIND
 
 
-def parse(line: str | bytes, longest: int) -> dict[str, Any]:
-  """The message in a line; empty where it is none."""
-  with contextlib.suppress(ValueError, RecursionError):
-    if len(line) <= longest and isinstance(message := json.loads(line), dict):
-      return message
-  return {}
-
-
-def clean(text: Any) -> str:
-  """What another process said, as one line without control characters."""
-  text = str(text) if isinstance(text, str | int) else "?"  # no tree to recurse into
-  return "".join(x if x.isprintable() else "?" for x in text[:_LONGEST])
-
-
-def _who(missing: list[int], place: Place) -> str:
+def _who(missing: list[int], member: Member) -> str:
   few = ", ".join(map(str, missing[:8])) + (" and more" if len(missing) > 8 else "")
-  return f"process{'es' if len(missing) > 1 else ''} {few} of {place.processes}"
+  return f"process{'es' if len(missing) > 1 else ''} {few} of {member.processes}"
 
 
-def _remedy(place: Place, process: int) -> str:
+def _remedy(member: Member, process: int) -> str:
   return (
-    f": start it there with --coordinator={place.coordinator}"
-    f" --processes={place.processes} --process={process}, or wait longer with"
+    f": start it there with --coordinator={member.coordinator}"
+    f" --processes={member.processes} --process={process}, or wait longer with"
     " --wait=SECONDS"
   )

@@ -5,10 +5,10 @@ same, and hear of each other's errors: one that fails or is lost ends all, with 
 instead of leaving the others in a collective for ever.
 """
 
-import contextlib
 import json
 import multiprocessing
 import os
+import shutil
 import sys
 import tempfile
 import threading
@@ -19,26 +19,26 @@ from typing import Any, NoReturn
 
 import jax
 
-# Private, but JAX gives its key-value store to nobody otherwise.
-from jax._src.distributed import global_state
-
 from robustjax.errors import UserError
 from robustjax.hosts import meeting, tunnel
-from robustjax.hosts.cluster import Place
-from robustjax.hosts.meeting import LOST, MISTAKE, Peer, clean, parse
+from robustjax.hosts.cluster import Member
+from robustjax.hosts.meeting import LOST, MISTAKE, Peer
+from robustjax.hosts.messages import clean, get, put
 from robustjax.runtime import log
 from robustjax.runtime.preemption import Stopped
+
+STOPPED = 143  # exit status; a shell's for "ended by SIGTERM"
 
 ALIKE = "start the same command with the same installation on every host"
 ONE_WORKDIR = "every host must see the same files in --workdir"
 ONE_DATA_SET = "every host must read the same data set"
 
 _CONNECT = 120  # seconds for JAX, once all are there; one that is lost is said before
+_SILENCE = 45  # seconds without a word from one that should send signs of life
 _HEARTBEAT = 300  # seconds; JAX aborts after them, or soon after half of them
 _PING = 10  # seconds between two signs of life, which the tunnel wants sooner
 _REMIND = 30  # seconds between two lines about who is waited for
 _PATIENCE = 5  # seconds for the others to end first, or to say why
-_LONGEST = 2**20  # bytes of a value
 _END = "robustjax/end"  # why all end: a line and a status, or neither once all is done
 
 
@@ -46,39 +46,43 @@ class Hosts:
   """The processes of a run, as one of them sees them.
 
   Args:
-    place: which one this is; None if it is alone.
+    member: which one this is; None if it is alone.
     peers: of process 0: all the others; of the others: process 0.
   """
 
-  def __init__(self, place: Place | None = None, peers: Sequence[Peer] = ()):
-    self._place, self._peers = place, peers
+  def __init__(self, member: Member | None = None, peers: Sequence[Peer] = ()):
+    self._member, self._peers = member, peers
     self._ending = threading.Lock()  # the first to end this process keeps it
-    self._done = threading.Event()
+    self._connected, self._done = threading.Event(), threading.Event()
+    self._folder = ""
     self._agreed = 0
 
   @property
   def leads(self) -> bool:
     """Whether this process writes the files and talks to the person."""
-    return self._place is None or self._place.process == 0
+    return self._member is None or self._member.process == 0
 
   def connect(self) -> None:
     """Starts JAX's own coordination, once all processes are there."""
-    if self._place is None:
+    if self._member is None:
       return
     # Not in $TMPDIR: the path of a Unix socket has at most 107 bytes.
-    with tempfile.TemporaryDirectory(prefix="robustjax-", dir="/tmp") as folder:
-      for peer in self._peers:
-        tunnel.dig(peer, f"{folder}/jax", self.leads, self._lose)
-      jax.distributed.initialize(
-        f"unix:{folder}/jax",
-        self._place.processes,
-        self._place.process,
-        local_device_ids=self._place.devices,
-        cluster_detection_method="deactivate",
-        coordinator_bind_address=f"unix:{folder}/jax",
-        initialization_timeout=_CONNECT,
-        heartbeat_timeout_seconds=_HEARTBEAT,
-      )
+    self._folder = tempfile.mkdtemp(prefix="robustjax-", dir="/tmp")
+    path = f"{self._folder}/jax"
+    for peer in self._peers:
+      tunnel.dig(peer, path, self.leads, self._silence, self._lose)
+    jax.distributed.initialize(
+      f"unix:{path}",
+      self._member.processes,
+      self._member.process,
+      local_device_ids=self._member.devices,
+      cluster_detection_method="deactivate",
+      coordinator_bind_address=f"unix:{path}",
+      initialization_timeout=_CONNECT,
+      heartbeat_timeout_seconds=_HEARTBEAT,
+    )
+    self._connected.set()
+    shutil.rmtree(self._folder, ignore_errors=True)
     threading.Thread(target=self._listen, daemon=True).start()
 
   def agree(self, facts: Mapping[str, Any], note: str = "", remedy: str = ALIKE) -> str:
@@ -96,17 +100,17 @@ class Hosts:
       The note of process 0.
     """
     mine: dict[str, Any] = json.loads(json.dumps(facts))
-    if self._place is None:
+    if self._member is None:
       return note
     self._agreed += 1
     key = f"robustjax/agree/{self._agreed}"
     if not self.leads:
-      _set(f"{key}/{self._place.process}", mine)
+      put(f"{key}/{self._member.process}", mine)
       return str(self._get(f"{key}/0", self._peers[0])["note"])
     every = [self._get(f"{key}/{peer.process}", peer) for peer in self._peers]
-    if line := self._difference(self._place, [mine, *every], remedy):
+    if line := self._difference(self._member, [mine, *every], remedy):
       self._end(line, MISTAKE)  # no exception: each process prints the line once
-    _set(f"{key}/0", {"note": note})
+    put(f"{key}/0", {"note": note})
     return note
 
   def end(self, line: str, status: int) -> None:
@@ -119,11 +123,11 @@ class Hosts:
     Returns:
       Only if this process is alone.
     """
-    if self._place:
+    if self._member:
       self._ending.acquire()
     log.complain(f"error: {line}")
-    if self._place:
-      self._exit(f"{self._place.name()}: {line}", status)
+    if self._member:
+      self._exit(f"{self._member.name()}: {line}", status)
 
   def broke(self, error: Exception) -> None:
     """Ends all because of an error that nobody foresaw, with its traceback.
@@ -131,42 +135,49 @@ class Hosts:
     Returns:
       Only if this process is alone.
     """
-    if self._place is None:
+    if self._member is None:
       return
     # A collective fails where another process is lost: that is the thing to say.
     time.sleep(_PATIENCE)
     self._ending.acquire()
     traceback.print_exception(error)
     what = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-    self._exit(f"{self._place.name()} failed: {what}; its own output says more", LOST)
+    self._exit(f"{self._member.name()} failed: {what}; its own output says more", LOST)
 
   def leave(self) -> None:
     """Waits until all processes are done, and disconnects."""
-    if self._place is None:
+    if self._member is None:
       return
     if self.leads:
       for peer in self._peers:
         self._get(f"robustjax/done/{peer.process}", peer)
-      _set(_END, {})
+      put(_END, {})
     else:
-      _set(f"robustjax/done/{self._place.process}", {})
+      put(f"robustjax/done/{self._member.process}", {})
     while not self._done.wait(1):
       pass
     jax.distributed.shutdown()
     self._wait_for_peers()
 
+  def _silence(self) -> float:
+    """Seconds for the other end: process 0 says nothing while it waits for others."""
+    waits = not (self.leads or self._connected.is_set())
+    return 2 * _SILENCE if waits else _SILENCE
+
   def _get(self, key: str, peer: Peer) -> dict[str, Any]:
     """Waits for the value of a key that another process sets."""
     remind = time.monotonic() + _REMIND
-    while (value := _get(key, 1)) is None:  # not longer: Ctrl-C is heard in between
+    while (value := get(key, 1)) is None:  # not longer: Ctrl-C is heard in between
       if self.leads and time.monotonic() > remind:
         log.complain(f"waiting for {peer.name}")
         remind += _REMIND
     return value
 
-  def _difference(self, place: Place, every: list[dict[str, Any]], remedy: str) -> str:
+  def _difference(
+    self, member: Member, every: list[dict[str, Any]], remedy: str
+  ) -> str:
     """The first fact that is not the same everywhere, and who has which value."""
-    names = [place.name(), *(peer.name for peer in self._peers)]
+    names = [member.name(), *(peer.name for peer in self._peers)]
     for fact in sorted(set().union(*every)):
       values = [facts.get(fact) for facts in every]
       for name, value in zip(names, values, strict=True):
@@ -178,8 +189,8 @@ class Hosts:
 
   def _listen(self) -> None:
     """Waits for the word that all end."""
-    while (told := _get(_END, _PING)) is None:
-      _set("robustjax/ping", {})  # for its answer
+    while (told := get(_END, _PING)) is None:
+      put("robustjax/ping", {})  # for its answer
     if told:
       self._obey(told)
     self._done.set()
@@ -188,7 +199,10 @@ class Hosts:
     """Ends all where one has gone; what it said before comes first."""
     if self._done.is_set():
       return
-    if not self.leads or (told := _get(_END, 0.1)) is None:
+    told = None
+    if self.leads and self._connected.is_set():  # or JAX's client would abort
+      told = get(_END, 0.1)
+    if told is None:
       what = "the same command on every host goes on from the last checkpoint"
       told = {"line": f"{peer.name} {how}: {what}"}
     self._obey(told)
@@ -204,14 +218,16 @@ class Hosts:
     self._exit(line, status)
 
   def _exit(self, line: str, status: int) -> NoReturn:
-    if self.leads or not self._peers[0].gone.is_set():
+    reachable = self.leads or not self._peers[0].gone.is_set()
+    if reachable and self._connected.is_set():
       told = {"line": line, "status": status}
-      telling = threading.Thread(target=_set, args=[_END, told], daemon=True)
+      telling = threading.Thread(target=put, args=[_END, told], daemon=True)
       telling.start()
       telling.join(_PATIENCE)  # process 0 may go now, and then nobody answers
     self._wait_for_peers()
     for child in multiprocessing.active_children():  # the data's workers
       child.kill()
+    shutil.rmtree(self._folder, ignore_errors=True)
     sys.stdout.flush()
     # What a usual exit does would wait for processes that are no more.
     os._exit(status)
@@ -223,13 +239,13 @@ class Hosts:
         peer.gone.wait(max(0.0, until - time.monotonic()))
 
 
-def join(place: Place | None, facts: Mapping[str, Any], wait: int) -> Hosts:
+def join(member: Member | None, facts: Mapping[str, Any], wait: int) -> Hosts:
   """Meets the other processes, connects JAX and compares facts.
 
   Call it before anything else of JAX is used. Alone, it does nothing.
 
   Args:
-    place: from `cluster.place`.
+    member: from `cluster.member`.
     facts: as of `Hosts.agree`; where there is a --workdir among them, it is what
       processes of this run know of each other.
     wait: seconds within which all processes must come.
@@ -242,35 +258,21 @@ def join(place: Place | None, facts: Mapping[str, Any], wait: int) -> Hosts:
     UserError: one is there twice, counts the processes otherwise or is of another run.
     Stopped: by Ctrl-C.
   """
-  if place is None:
+  if member is None:
     return Hosts()
+  run = str(facts.get("--workdir", ""))
   try:
-    run = str(facts.get("--workdir", ""))
-    hosts = Hosts(place, meeting.meet(place, run, wait))
-    hosts.connect()
-    hosts.agree(facts)
+    hosts = Hosts(member, meeting.meet(member, run, wait))
   except KeyboardInterrupt:
     raise Stopped("before all processes had met") from None
+  try:
+    hosts.connect()
+    hosts.agree(facts)
+  except KeyboardInterrupt:  # JAX would wait for the others at a usual exit
+    hosts.end("stopped by Ctrl-C before all processes had agreed", STOPPED)
   return hosts
 
 
 def status(error: UserError) -> int:
   """The exit status for an error that a person can mend, or that mends itself."""
   return LOST if isinstance(error, meeting.Absent) else MISTAKE
-
-
-def _set(key: str, value: Mapping[str, Any]) -> None:
-  """Sets a key of JAX's store; of two that set the same one, the first does."""
-  if global_state.client:
-    with contextlib.suppress(jax.errors.JaxRuntimeError):
-      global_state.client.key_value_set(key, json.dumps(value))
-
-
-def _get(key: str, seconds: float) -> dict[str, Any] | None:
-  """The value of a key; None if nobody sets it in time."""
-  with contextlib.suppress(jax.errors.JaxRuntimeError):
-    if global_state.client:
-      milliseconds = round(1000 * seconds)
-      value = global_state.client.blocking_key_value_get(key, milliseconds)
-      return parse(value, _LONGEST)
-  return None

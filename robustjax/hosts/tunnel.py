@@ -14,16 +14,21 @@ from collections.abc import Callable
 
 from robustjax.hosts.meeting import Peer
 
-_SILENCE = 45  # seconds without any word from the other end
 
-
-def dig(peer: Peer, path: str, leads: bool, lost: Callable[[Peer, str], None]) -> None:
+def dig(
+  peer: Peer,
+  path: str,
+  leads: bool,
+  silence: Callable[[], float],
+  lost: Callable[[Peer, str], None],
+) -> None:
   """Makes the connection to a peer JAX's; two threads do the work.
 
   Args:
     peer: the other process.
     path: the Unix socket where JAX's service listens, or its client looks for it.
     leads: whether the service is on this side.
+    silence: how many seconds the other end may say nothing, as things are.
     lost: called with the peer and how, once it is gone or silent.
   """
   jax = socket.socket(socket.AF_UNIX)
@@ -35,14 +40,15 @@ def dig(peer: Peer, path: str, leads: bool, lost: Callable[[Peer, str], None]) -
     local = jax if leads else jax.accept()[0]
     while leads and local.connect_ex(path):
       time.sleep(0.02)  # the service has yet to start
-    peer.socket.settimeout(_SILENCE)
     threading.Thread(target=outward, args=[local], daemon=True).start()
-    how = "is lost"
+    how, seconds = "is lost", silence()
     try:
+      peer.socket.settimeout(seconds)
       while data := peer.socket.recv(2**16):
         local.sendall(data)
+        peer.socket.settimeout(seconds := silence())
     except TimeoutError:
-      how = f"has not answered for {_SILENCE} s"
+      how = f"has not answered for {seconds:g} s"
     except OSError:
       pass  # an end as well
     peer.gone.set()
