@@ -4,10 +4,10 @@ Over the key-value store of JAX's coordination service they compare what must be
 same, and hear of each other's errors: one that fails or is lost ends all, with a line,
 instead of leaving the others in a collective for ever.
 
-JAX 0.10 has no more for this, as tried: `multihost_utils.assert_equal` compares arrays of
-numbers, after a backend exists, and does not say whose differ; a loss aborts the others
-once heartbeats are missed, and `jax_enable_recoverability`, with which `live_devices`
-names who is left, does not keep them alive when process 0 is lost.
+JAX 0.10 has no more for this, as tried: `multihost_utils.assert_equal` compares arrays
+of numbers, after a backend exists, and does not say whose differ; a loss aborts the
+others once heartbeats are missed, and `jax_enable_recoverability`, with which
+`live_devices` names who is left, does not keep them alive when process 0 is lost.
 """
 
 import json
