@@ -340,7 +340,8 @@ def test_jax_is_told_of_the_devices_of_this_process(monkeypatch):
 
 def test_one_that_hangs_before_jax_connects_is_named(pair):
   hangs = "if sys.argv[2] == '2': tunnel.dig = lambda *_: os.kill(os.getpid(), 19)"
-  three = pair("pass", f"processes._SILENCE = 4\n{hangs}", 3, meet=False)
+  waits = "processes._SILENCE, processes._PATIENCE = 4, 1"
+  three = pair("pass", f"{waits}\n{hangs}", 3, meet=False)
   (status, _, err), (other, _, line) = ended(three[:2], 60)
   assert (status, other) == (processes.LOST, processes.LOST)
   assert "error: process 2 of 3 (" in err and "has not answered for 4 s" in err

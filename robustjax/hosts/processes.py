@@ -164,9 +164,9 @@ class Hosts:
     jax.distributed.shutdown()
     self._wait_for_peers()
 
-  def _silence(self) -> float:
-    """Seconds for the other end: process 0 says nothing while it waits for others."""
-    waits = not (self.leads or self._connected.is_set())
+  def _silence(self, spoke: bool) -> float:
+    """Seconds for the other end: until all are connected, all that were first wait."""
+    waits = spoke and not self._connected.is_set()
     return 2 * _SILENCE if waits else _SILENCE
 
   def _get(self, key: str, peer: Peer) -> dict[str, Any]:

@@ -19,7 +19,7 @@ def dig(
   peer: Peer,
   path: str,
   leads: bool,
-  silence: Callable[[], float],
+  silence: Callable[[bool], float],
   lost: Callable[[Peer, str], None],
 ) -> None:
   """Makes the connection to a peer JAX's; two threads do the work.
@@ -28,7 +28,7 @@ def dig(
     peer: the other process.
     path: the Unix socket where JAX's service listens, or its client looks for it.
     leads: whether the service is on this side.
-    silence: how many seconds the other end may say nothing, as things are.
+    silence: how many seconds the other end may say nothing, by whether it has spoken.
     lost: called with the peer and how, once it is gone or silent.
   """
   jax = socket.socket(socket.AF_UNIX)
@@ -41,12 +41,12 @@ def dig(
     while leads and local.connect_ex(path):
       time.sleep(0.02)  # the service has yet to start
     threading.Thread(target=outward, args=[local], daemon=True).start()
-    how, seconds = "is lost", silence()
+    how, seconds = "is lost", silence(False)
     try:
       peer.socket.settimeout(seconds)
       while data := peer.socket.recv(2**16):
         local.sendall(data)
-        peer.socket.settimeout(seconds := silence())
+        peer.socket.settimeout(seconds := silence(True))
     except TimeoutError:
       how = f"has not answered for {seconds:g} s"
     except OSError:
