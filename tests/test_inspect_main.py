@@ -182,6 +182,7 @@ def test_a_state_on_eight_devices_is_looked_at_like_one(data, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_group_norm_has_no_statistics(data, tmp_path, capsys):
   c = small("gn")
   written = inspection.inspect(c, tmp_path, data, state_of(c), FEW)

@@ -78,6 +78,7 @@ def finished(start, tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_skipped_images_are_named_and_counted(finished):
   whole, out, err = finished
   assert "broken images, which no row counts: 1" in out

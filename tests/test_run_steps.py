@@ -29,7 +29,9 @@ def shapes(c, images):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("statistics", ["batch", "running"])
+@pytest.mark.parametrize(
+  "statistics", [pytest.param("batch", marks=pytest.mark.thorough), "running"]
+)
 def test_the_papers_step_traces_at_224_pixels(statistics):
   c = mbn_alp.get_config()
   key = jax.eval_shape(lambda: jax.random.key(0))
