@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 
 from robustjax.attacks.balls import Ball
+from robustjax.attacks.pgd import LogitsFn
 
-LogitsFn = Callable[[jax.Array], jax.Array]
 LossFn = Callable[[jax.Array], jax.Array]
 
 

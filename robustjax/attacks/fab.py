@@ -8,13 +8,13 @@ where it is within.
 """
 
 import dataclasses
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-LogitsFn = Callable[[jax.Array], jax.Array]
+from robustjax.attacks import losses
+from robustjax.attacks.pgd import LogitsFn
 
 _TINY = 1e-12
 _SHORTEST = 1e-8 * 255  # of the official code, in pixels
@@ -65,8 +65,7 @@ class FAB:
     def difference(x: jax.Array) -> tuple[jax.Array, jax.Array]:
       """The target's minus the true class's logit."""
       logits = logits_fn(x.reshape(images.shape)).astype(jnp.float32)
-      at = lambda classes: jnp.take_along_axis(logits, classes[:, None], -1)[:, 0]  # noqa: E731
-      apart = at(targets) - at(labels)
+      apart = losses.at(logits, targets) - losses.at(logits, labels)
       return apart.sum(), apart
 
     def step(_: int, state: tuple[jax.Array, Nearest]) -> tuple[jax.Array, Nearest]:

@@ -27,7 +27,7 @@ def margin(logits: jax.Array, labels: jax.Array) -> jax.Array:
   """The largest other logit minus the true class's: above 0, it is misclassified."""
   logits = logits.astype(jnp.float32)
   own = jax.nn.one_hot(labels, logits.shape[-1], dtype=bool)
-  return jnp.where(own, -jnp.inf, logits).max(-1) - _at(logits, labels)
+  return jnp.where(own, -jnp.inf, logits).max(-1) - at(logits, labels)
 
 
 def dlr(logits: jax.Array, labels: jax.Array) -> jax.Array:
@@ -45,11 +45,12 @@ def targeted_dlr(logits: jax.Array, labels: jax.Array, targets: jax.Array) -> ja
   """The targeted difference of logits ratio (Croce & Hein 2020, equation 7)."""
   logits = logits.astype(jnp.float32)
   first, _, third, fourth = _largest(logits)
-  distance = _at(logits, targets) - _at(logits, labels)
+  distance = at(logits, targets) - at(logits, labels)
   return distance / (first - 0.5 * (third + fourth) + TINY)
 
 
-def _at(logits: jax.Array, classes: jax.Array) -> jax.Array:
+def at(logits: jax.Array, classes: jax.Array) -> jax.Array:
+  """The logit of one class of each image: [n, k] and [n] to [n]."""
   return jnp.take_along_axis(logits, classes[:, None], -1)[:, 0]
 
 

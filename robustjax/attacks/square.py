@@ -9,15 +9,13 @@ batch, so that what it finds depends on the batch.
 """
 
 import dataclasses
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from robustjax.attacks import losses
-
-LogitsFn = Callable[[jax.Array], jax.Array]
+from robustjax.attacks.pgd import LogitsFn
 
 # Up to which query the share of changed pixels is p, p / 2, p / 4, ...
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
