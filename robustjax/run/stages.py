@@ -15,7 +15,7 @@ from robustjax.hosts.processes import Hosts
 from robustjax.run import network, pretrained, saved, steps
 from robustjax.run import schedule as schedules
 from robustjax.run import workdir as workdirs
-from robustjax.run.data import Data, evaluation_batches, train_batches
+from robustjax.run.data import Data, images_of, train_batches
 from robustjax.runtime import checkpoint, log, parallel
 from robustjax.runtime.preemption import Stop
 from robustjax.training import loop
@@ -112,10 +112,8 @@ def evaluation(run: Run, state: TrainState) -> dict[str, Any]:
   identity = evaluation_identity(config)
 
   def batches_from(done: int) -> Any:
-    first = done * values.batch_size
-    return evaluation_batches(
-      config, run.data.test, run.mesh, first, values.images - first
-    )
+    left = range(done * values.batch_size, values.images)
+    return images_of(config, run.data.test).batches(left, values.batch_size, run.mesh)
 
   # Where one host sees fewer counts than another, they would take other batches.
   progress = run.workdir / evaluate.PROGRESS

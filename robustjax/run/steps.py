@@ -17,7 +17,7 @@ from robustjax.data import sources
 from robustjax.errors import UserError
 from robustjax.evaluation import trajectory
 from robustjax.models import resnet
-from robustjax.run.data import evaluation_batches
+from robustjax.run.data import images_of
 from robustjax.run.network import logits_fn, network
 from robustjax.run.schedule import make_optimizer, schedule
 from robustjax.runtime import parallel
@@ -149,7 +149,8 @@ def validation(
 
   def validate(trained: state.TrainState) -> dict[str, float]:
     totals: Counter[str] = Counter()
-    for batch in evaluation_batches(config, source, mesh, len(source) - images, images):
+    last = range(len(source) - images, len(source))
+    for batch in images_of(config, source).batches(last, config.eval.batch_size, mesh):
       counts = jax.device_get(counted(trained, batch, key))
       totals.update({name: int(count) for name, count in counts.items()})
     if not totals["images"]:
