@@ -205,7 +205,7 @@ def _load(what: str) -> Callable[[jax.Array], jax.Array]:
       f"{what}() returns a {type(logits_fn).__name__}: it must return a function of"
       " images [n, h, w, c] in 0..255 to logits [n, classes]"
     )
-  return logits_fn  # type: ignore[no-any-return]
+  return logits_fn
 
 
 def hoisted(
@@ -234,6 +234,6 @@ def hoisted(
 
   def logits(consts: Any, images: jax.Array) -> jax.Array:
     (out,) = jax.core.eval_jaxpr(traced(len(images)).jaxpr, consts, images)
-    return out  # type: ignore[no-any-return]
+    return out
 
   return first.consts, logits

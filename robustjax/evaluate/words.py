@@ -29,7 +29,7 @@ def table(summary: Mapping[str, Any]) -> str:
   """
   images = summary["images"]
   rows: list[Sequence[str]] = [
-    ("attack", "attacked", "broken", "right", "accuracy", "")
+    ("attack", "attacked", "broken", "right", "accuracy", "95 % interval")
   ]
 
   def row(name: str, attacked: str, broken: str, right: int) -> None:

@@ -1,4 +1,4 @@
-"""An evaluation image by image: attacks in turn, each on the survivors of the others."""
+"""An evaluation image by image: attacks in turn, each on what the others left."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -167,7 +167,7 @@ class Evaluation:
           f"the logits of {what} are not finite: no prediction follows from them; see"
           f" whether the weights of {self.network.name} are, or compute in float32"
         )
-    return reading  # type: ignore[no-any-return]
+    return reading
 
   def _batches(self, indices: Sequence[int]) -> Iterator[tuple[Sequence[int], Batch]]:
     """Batches, and which images are in them."""

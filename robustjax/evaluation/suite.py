@@ -332,11 +332,9 @@ def programs(
 
     return parallel.pmap(function, mesh, (same, split, same, same, same, split), split)
 
-  def reading(variables: Any, *arguments: Any) -> Reading:
-    ball = attacks[0].ball
-    return read(
-      lambda x: network.logits(variables, x), ball, *arguments, axis=parallel.AXIS
-    )
+  def reading(variables: Any, batch: Any, found: Found) -> Reading:
+    logits_fn = lambda x: network.logits(variables, x)  # noqa: E731
+    return read(logits_fn, attacks[0].ball, batch, found, parallel.AXIS)
 
   return Programs(
     attacks,
