@@ -18,6 +18,9 @@ from robustjax.runtime.preemption import Stop, Stopped
 
 Batch = dict[str, jax.Array]
 
+# Images a device. The same bytes on any number of devices want the same batch on each.
+BATCH = 64
+
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:

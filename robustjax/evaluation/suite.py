@@ -323,7 +323,7 @@ def programs(
       f"{network.name} makes {list(logits.shape)} of images {[2, *shape]}: it must"
       " return a function to logits [n, classes]"
     )
-  _check_classes(attacks, logits.shape[1])
+  check(attacks, logits.shape[1])
   same, split = None, 0
 
   def attacking(attack: Attack) -> Callable[..., Found]:
@@ -345,8 +345,14 @@ def programs(
   )
 
 
-def _check_classes(attacks: tuple[Attack, ...], classes: int) -> None:
-  """A ratio of logits names the third largest, and that to a target the fourth."""
+def check(attacks: tuple[Attack, ...], classes: int) -> None:
+  """Refuses attacks that want more classes than there are.
+
+  A ratio of logits names the third largest, and that to a target the fourth.
+
+  Raises:
+    UserError: one line with attacks that do not.
+  """
   for attack in attacks:
     least = {"apgd-dlr": 3, "apgd-t": 4}.get(attack.name, 2)
     if attack.name.startswith("pgd") and attack.options.loss == "dlr":
@@ -354,7 +360,7 @@ def _check_classes(attacks: tuple[Attack, ...], classes: int) -> None:
     if classes < least:
       raise UserError(
         f"{attack.name} wants a network of {least} classes or more, and this one has"
-        f" {classes}: name other attacks, such as --attack=apgd-ce,square"
+        f" {classes}: name other attacks, such as apgd-ce,square"
       )
 
 
@@ -375,7 +381,7 @@ def named(
     if options != Options():
       raise UserError(
         "standard is AutoAttack with its constants: to change them, name its attacks,"
-        f" --attack={','.join(STANDARD)}"
+        f" {','.join(STANDARD)}"
       )
     wanted = list(STANDARD)
   for name in wanted:
@@ -387,7 +393,5 @@ def named(
     if wanted.count(name) > 1:
       raise UserError(f"the attack {name} is named twice: name it once")
     if name == "fab-t" and ball.norm != "linf":
-      raise UserError(
-        "fab-t is for L-infinity: against L2 use --attack=apgd-ce,apgd-t,square"
-      )
+      raise UserError("fab-t is for L-infinity: against L2 use apgd-ce,apgd-t,square")
   return tuple(Attack(name, ball, options, transfer) for name in wanted)
