@@ -225,7 +225,8 @@ def hoisted(
     ) from error
 
   def logits(consts: Any, images: jax.Array) -> jax.Array:
-    (out,) = jax.core.eval_jaxpr(traced(len(images)).jaxpr, consts, images)
+    jaxpr = traced(len(images)).jaxpr
+    (out,) = jax.core.eval_jaxpr(jaxpr, consts, images.astype(jnp.float32))
     return out
 
   return first.consts, logits
