@@ -66,6 +66,13 @@ def evaluation(counts, *, eps=32.0, images=1000, guesses=()):
   return {"step": 1248, "rows": rows, "worst_case": [], "guesses": list(guesses)}
 
 
+def adaptive(branch, robust, images=1000, attack="apgd-ce,apgd-t", eps=32.0):
+  """What a run ends with: the clean images are those that are robust and 10 more."""
+  right = min(images, robust + 10)
+  counts = {"images": images, "clean": right, "robust": robust}
+  return {"branch": branch, "attack": attack, "eps": eps, **counts}
+
+
 def make(folder, setting="mbn_alp", counts=None, guesses=(), images=1000, **values):
   """Writes a run; a complete one if there are counts.
 

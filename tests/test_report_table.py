@@ -15,7 +15,8 @@ EVALUATION = {
 
 
 def test_every_row_with_its_counts():
-  header, rule, clean, pgd, worst = table.evaluation_table(EVALUATION).splitlines()
+  text = table.evaluation_table(EVALUATION)
+  header, rule, clean, pgd, worst, says = text.splitlines()
   assert header.split() == ["branch", "attack", "step", "size", "eps", "correct",
                             "accuracy", "target", "hits"]  # fmt: skip
   assert set(rule) == {"-", " "}

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from robustjax.errors import UserError
+from robustjax.report.checked import MOST, Damaged
 from robustjax.report.document import clean
 from robustjax.report.files import (
   CONFIG,
   EVALUATION,
   METRICS,
-  MOST,
-  Damaged,
   Evaluation,
   read_config,
   read_evaluation,
