@@ -46,6 +46,11 @@ def test_every_published_number_is_there_with_its_notes(number):
     assert cell.notes == [NOTES[key] for key in published.notes]
 
 
+@pytest.mark.parametrize("number", TABLES)
+def test_every_table_says_what_targeted_numbers_are_not(number):
+  assert table_of(number, NONE).caption.endswith(f" in %. {comparison.TARGETED}")
+
+
 def test_differences_are_resolved_and_shown_as_printed():
   star = table_of("2", NONE).body[1][1]
   assert words(star) == "42.2" and star.small[-1] == "printed +3.0"

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from robustjax.paper.notes import NOTED
 
 CLEAN = 0  # the reading without an attack
-STRONGEST = 2000  # section 3: robustness is the accuracy against PGD-2000
+STRONGEST = 2000  # section 3 calls the accuracy against PGD-2000 robustness
 PGD_N = 30  # section 3: the attack in training, unless a table says otherwise
 
 

@@ -10,6 +10,11 @@ from robustjax.report.conditions import NOT_RUN, PAPER_SCALE, Condition, Measure
 from robustjax.report.document import SPACE, Cell, Table
 
 DASH = "\N{EN DASH}"
+# Stands by every table and picture of such numbers: section 3 calls them robustness.
+TARGETED = (
+  "PGD-N is targeted PGD with random targets: the paper's protocol, no measure of"
+  " robustness."
+)
 
 
 @dataclass(frozen=True)
@@ -151,7 +156,7 @@ class _Writer:
       line += [self._measured(row, c, reading) for c in self._conditions]
       body.append(line)
     against = "" if named else f" {_against(readings)}"
-    caption = f"{table.title}. Accuracy{against} in %."
+    caption = f"{table.title}. Accuracy{against} in %. {TARGETED}"
     return Table(caption, head, body, folded=self._folded())
 
   def lines(self) -> Table:
@@ -177,7 +182,7 @@ class _Writer:
       body += [self._line(row, condition) for condition in shown]
     absent = "; ".join(c.label for c in self._conditions if c not in shown)
     below = f"Not run: {absent}." if absent else ""
-    caption = f"{table.title}. Accuracy in %."
+    caption = f"{table.title}. Accuracy in %. {TARGETED}"
     return Table(caption, head, body, below, self._folded())
 
   def _line(self, row: Row, condition: Condition) -> Sequence[Cell]:
