@@ -128,3 +128,18 @@ def test_seeds_and_guesses_and_counts(tmp_path):
   ((line,),) = table.folded.values()
   for seed, correct in enumerate((700, 720, 770)):
     assert f"{correct} of 1,000 images (s{seed}, seed {seed})" in line
+
+
+def test_what_the_standard_left_stands_with_the_strongest_reading_alone(tmp_path):
+  for seed, images in enumerate((1000, 500)):
+    run = make.make(tmp_path / f"s{seed}", "mbn", {"adv": make.MINI}, seed=seed)
+    make.suite(run, lines=make.ledger(250 * seed + 250, 500, images))
+    make.audit(run, "masked" if seed else "clean")
+  make.make(tmp_path / "s2", "mbn", {"adv": make.MINI}, seed=2)
+  groups = group(tmp_path)
+  cell = next(c for row in table_of("4", groups).body for c in row if "79.0" in c.text)
+  texts = [text.replace("\xa0", " ") for text in cell.small[-2:]]
+  assert texts == ["standard: 62.5 % of 500 images, 2 of 3 runs", "audit: masked"]
+  shown = [c for row in table_of("7", groups).body for c in row if "standard" in
+           " ".join(c.small)]  # fmt: skip
+  assert [words(c).replace("\xa0", " ") for c in shown] == ["79.0 % at PGD-100"]

@@ -75,6 +75,8 @@ def read_config(path: Path) -> dict[str, Any]:
     "trained_step_size": float(get(config, "attack.step_size", float)),
     "epochs": float(get(config, "train.epochs", float)),
     "overrides": overrides,
+    "data": clean(get(config, "data.name", str)),
+    "split": clean(get(config, "data.test_split", str)),
     "values": settings.recorded(config),
   }
 
