@@ -68,6 +68,14 @@ def test_each_branch_has_its_own_numbers(tmp_path):
   assert found["x", "clean"]["standard"].title == "100 of 500 images"
 
 
+def test_what_a_run_ends_with_is_enough_for_the_table(tmp_path):
+  run = make.make(tmp_path / "x", "mbn", BOTH)
+  end(run, make.adaptive("clean", 150))
+  found = lines(robustness.table(find(tmp_path)))
+  assert words(found["x", "clean"]["adaptive"]) == "15.0 %"
+  assert words(found["x", "adv"]["adaptive"]) == "not run"
+
+
 def test_the_table_says_what_targeted_numbers_are_not(tmp_path):
   make.audit(make.make(tmp_path / "x", "mbn", BOTH))
   assert robustness.table(find(tmp_path)).caption.endswith(comparison.TARGETED)
@@ -88,6 +96,7 @@ def test_what_no_column_shows_is_listed(tmp_path):
   make.suite(run, "weak", make.ledger(300, 400, 500), attack="apgd-ce,pgd", step=None)
   make.suite(make.make(tmp_path / "y", "adv"), branch="all")  # not yet evaluated
   make.audit(run, "suspicious")
+  make.audit(run, name="good")
   folded = robustness.table(find(tmp_path)).folded
   assert folded["Other evaluations"] == [
     "x/hybrid: standard, branch adv, attacked through clean, linf, eps 32,"
@@ -100,6 +109,7 @@ def test_what_no_column_shows_is_listed(tmp_path):
   ]
   assert folded["What audits found"] == [
     "x, adv branch: steps, suspicious: more steps break more",
+    "x, adv branch: steps, not made: more steps break more",
     "x, adv branch: steps, not made: more steps break more",
   ]
 
