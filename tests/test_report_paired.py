@@ -82,6 +82,25 @@ def test_other_images_are_refused():
       paired.mcnemar(of({1}), ledger)
 
 
+def test_attacks_together_leave_what_each_leaves():
+  ledgers = [of({0, 1, 2}), of({1, 2, 4}), of({0, 1, 2, 3})]
+  together = paired.union(ledgers)
+  assert {i for i, image in together.items() if image.robust} == {1, 2}
+  assert paired.union(ledgers[:1]) == ledgers[0]
+  named = {0: Image(0, True, "a")}, {0: Image(0, True, "b")}
+  assert paired.union(named)[0].broken_by == "a"
+  assert paired.gain(ledgers) == [2, 1, 0]
+  assert paired.gain(ledgers[::-1]) == [1, 2, 0]
+
+
+def test_attacks_on_other_networks_are_not_put_together():
+  other = {**of({1}), 0: Image(0, False, None)}
+  fewer = {i: image for i, image in of({1}).items() if i}
+  for ledger in (other, fewer):
+    with pytest.raises(UserError, match="different images or networks"):
+      paired.union([of({1}), ledger])
+
+
 @pytest.mark.parametrize(
   "one, other", [(0, 0), (0, 5), (1, 9), (4, 4), (12, 7), (3, 2)]
 )

@@ -1,6 +1,7 @@
 """Two evaluations compared image by image, from the ledgers that they left."""
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -91,6 +92,46 @@ def mcnemar(one: Ledger, other: Ledger) -> Pair:
   found = [(one[i].robust, other[i].robust) for i in one]
   counts = (found.count(x) for x in ((True, True), (True, False), (False, True)))
   return Pair(len(found), *counts)
+
+
+def union(ledgers: Sequence[Ledger]) -> Ledger:
+  """All attacks on a network together: an image is robust if it is in every ledger.
+
+  Args:
+    ledgers: at least one, of one network on the same images.
+
+  Returns:
+    A ledger that names the first attack of the first ledger that broke an image.
+
+  Raises:
+    UserError: they are of different images or networks.
+  """
+  first, *others = ledgers
+  found = dict(first)
+  for other in others:
+    if not same_images(first, other) or any(
+      first[i].clean != other[i].clean for i in first
+    ):
+      raise UserError("the ledgers are of different images or networks")
+    found = {i: other[i] if image.robust else image for i, image in found.items()}
+  return found
+
+
+def gain(ledgers: Sequence[Ledger]) -> list[int]:
+  """How many images each ledger breaks that those before it left robust.
+
+  Args:
+    ledgers: as those of `union`.
+
+  Returns:
+    A number for each ledger.
+  """
+  right = [
+    sum(image.robust for image in union(ledgers[: n + 1]).values())
+    for n in range(len(ledgers))
+  ]
+  clean = sum(image.clean for image in ledgers[0].values())
+  return [before - left for before, left in itertools.pairwise([clean, *right])]
 
 
 def same_images(one: Ledger, other: Ledger) -> bool:
