@@ -4,7 +4,8 @@ import re
 
 import report_runs as make
 
-from robustjax.report import comparison, content, verdicts
+from robustjax.paper.rows import TARGETED
+from robustjax.report import content, verdicts
 from robustjax.report.document import MARKDOWN, render
 
 
@@ -72,7 +73,7 @@ def test_robustness_that_nobody_measured_is_said_to_be_so(tmp_path):
   assert "Image by image" not in text and "standard:" not in text
   (caption,) = re.findall(r"^miniature, eps 32: differences.*$", text, re.M)
   assert "What the claims call robustness" in caption
-  assert caption.endswith(comparison.TARGETED)
+  assert caption.endswith(TARGETED)
 
 
 def test_robustness_that_was_measured(tmp_path):

@@ -5,7 +5,8 @@ import report_runs as make
 
 from robustjax.paper import figures as paper
 from robustjax.paper.notes import NOTES
-from robustjax.report import comparison, conditions, figures
+from robustjax.paper.rows import TARGETED
+from robustjax.report import conditions, figures
 from robustjax.report import runs as finder
 
 FIGURES = {figure.number: figure for figure in paper.FIGURES}
@@ -99,7 +100,7 @@ def test_no_figure_shows_targeted_numbers_as_robustness(number):
     FIGURES[number], [conditions.PAPER], dict.fromkeys(NOTES, 1)
   )
   title, said = section.caption.split(". ", 1)
-  assert said == comparison.TARGETED and "robust" not in title.lower()
+  assert said == TARGETED and "robust" not in title.lower()
   for panel in section.panels:
     assert "robust" not in panel.title + panel.alt
     for axes in panel.figure.axes:

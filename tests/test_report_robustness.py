@@ -5,7 +5,8 @@ import json
 import pytest
 import report_runs as make
 
-from robustjax.report import comparison, conditions, robustness
+from robustjax.paper.rows import TARGETED
+from robustjax.report import conditions, robustness
 from robustjax.report import runs as finder
 
 BOTH = {"adv": make.MINI, "clean": {0: 816, 10: 640, 100: 556}}
@@ -78,7 +79,7 @@ def test_what_a_run_ends_with_is_enough_for_the_table(tmp_path):
 
 def test_the_table_says_what_targeted_numbers_are_not(tmp_path):
   make.audit(make.make(tmp_path / "x", "mbn", BOTH))
-  assert robustness.table(find(tmp_path)).caption.endswith(comparison.TARGETED)
+  assert robustness.table(find(tmp_path)).caption.endswith(TARGETED)
 
 
 def test_clean_readings_alone_are_no_readings_against_an_attack(tmp_path):

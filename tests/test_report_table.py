@@ -2,8 +2,8 @@
 
 import report_runs as make
 
+from robustjax.paper.rows import TARGETED
 from robustjax.report import table
-from robustjax.report.comparison import TARGETED
 
 EVALUATION = {
   "step": 5,

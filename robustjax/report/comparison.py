@@ -4,18 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from robustjax.paper import tables as paper
+from robustjax.paper.rows import TARGETED, Row
 from robustjax.paper.rows import Cell as Published
-from robustjax.paper.rows import Row
 from robustjax.report.conditions import NOT_RUN, PAPER_SCALE, Condition, Measurement
 from robustjax.report.document import SPACE, Cell, Table
 from robustjax.report.suites import VERDICTS
 
 DASH = "\N{EN DASH}"
-# Stands by every table and picture of such numbers: section 3 calls them robustness.
-TARGETED = (
-  "PGD-N is targeted PGD with random targets: the paper's protocol, no measure of"
-  " robustness."
-)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 from matplotlib.figure import Figure
 
 from robustjax.paper import figures as paper
-from robustjax.report.comparison import TARGETED, attack, kind, look_up, names
+from robustjax.paper.rows import TARGETED
+from robustjax.report.comparison import attack, kind, look_up, names
 from robustjax.report.conditions import PAPER_SCALE, Condition
 from robustjax.report.document import Panel, Section
 

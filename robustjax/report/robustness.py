@@ -4,8 +4,9 @@ import itertools
 from collections.abc import Iterator, Sequence
 
 from robustjax.paper.claims import CLAIMS, Side
+from robustjax.paper.rows import TARGETED
 from robustjax.report import paired
-from robustjax.report.comparison import TARGETED, attack, kind, names, percent, span
+from robustjax.report.comparison import attack, kind, names, percent, span
 from robustjax.report.conditions import Condition
 from robustjax.report.document import Cell, Table
 from robustjax.report.files import Adaptive, Evaluation, Row

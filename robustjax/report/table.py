@@ -3,8 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from robustjax.report.comparison import TARGETED
-from robustjax.report.files import names_of
+from robustjax.paper.rows import TARGETED
 
 
 def evaluation_table(evaluation: Mapping[str, Any]) -> str:
@@ -49,7 +48,7 @@ def evaluation_table(evaluation: Mapping[str, Any]) -> str:
   for row in evaluation.get("adaptive", []):
     count = f"{row['robust']} / {row['images']}"
     rate = f"{row['robust'] / row['images']:.1%}"
-    name = names_of(row["attack"])
+    name = row["attack"].replace(",", ", ")
     lines.append((row["branch"], name, "", f"{row['eps']:g}", count, rate, ""))
   text = align(lines, right=range(2, len(header)))  # names to the left
   text += f"\n{TARGETED}"

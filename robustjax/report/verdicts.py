@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from robustjax.paper.claims import CLAIMS, Claim, Side
-from robustjax.report.comparison import TARGETED, attack, kind, look_up
+from robustjax.paper.rows import TARGETED
+from robustjax.report.comparison import attack, kind, look_up
 from robustjax.report.conditions import Condition
 from robustjax.report.document import Cell, Table
 from robustjax.report.intervals import Count, newcombe
