@@ -187,9 +187,7 @@ def test_programs_do_not_grow_with_images_targets_or_queries(tmp_path):
       attacks = suite.named(NAMES, BALL, options)
       mesh = parallel.mesh(jax.devices()[:2])
       made = suite.programs(networks.network(), attacks, (SIDE, SIDE, 3), mesh)
-      evaluate(
-        tmp_path / str(images), devices=2, programs=made, indices=range(images)
-      )
+      evaluate(tmp_path / str(images), devices=2, programs=made, indices=range(images))
       counts[images] = compiled.count(event)
   finally:
     jax.monitoring.unregister_event_duration_listener(listener)
