@@ -96,6 +96,8 @@ def test_what_no_column_shows_is_listed(tmp_path):
   make.suite(run, "hybrid", attack_branch="clean")
   make.suite(run, "weak", make.ledger(300, 400, 500), attack="apgd-ce,pgd", step=None)
   make.suite(make.make(tmp_path / "y", "adv"), branch="all")  # not yet evaluated
+  make.suite(run, "ending", attack="a,b")
+  end(run, make.adaptive("adv", 660, attack="a,b"))
   make.audit(run, "suspicious")
   make.audit(run, name="good")
   folded = robustness.table(find(tmp_path)).folded

@@ -88,9 +88,12 @@ def _findings(run: Run) -> Iterator[str]:
 
 def _others(run: Run) -> Iterator[str]:
   """Evaluations that no column shows: of other attacks, images, eps or branches."""
+  adaptive = run.evaluation.adaptive if run.evaluation else ()
+  ended = {(row.branch, row.attack) for row in adaptive}
   for suite in run.suites:
     what = suite.identity
-    if suite is run.standard(what.branch):
+    is_ending = run.is_own(what) and (what.branch, suite.attack) in ended
+    if is_ending or suite is run.standard(what.branch):
       continue
     is_other = what.attack_branch != what.branch
     attacked = f", attacked through {what.attack_branch}" if is_other else ""
