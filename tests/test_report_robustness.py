@@ -96,6 +96,8 @@ def test_what_no_column_shows_is_listed(tmp_path):
   make.suite(run, "hybrid", attack_branch="clean")
   make.suite(run, "weak", make.ledger(300, 400, 500), attack="apgd-ce,pgd", step=None)
   make.suite(make.make(tmp_path / "y", "adv"), branch="all")  # not yet evaluated
+  make.suite(run, "ending", attack="a,b")
+  end(run, make.adaptive("adv", 660, attack="a,b"))
   make.audit(run, "suspicious")
   make.audit(run, name="good")
   folded = robustness.table(find(tmp_path)).folded
@@ -130,7 +132,8 @@ def pairs(folder):
 
 
 def test_a_claim_is_compared_image_by_image(tmp_path):
-  make.suite(make.make(tmp_path / "a", "mbn", BOTH))
+  other = {"network": "elsewhere", "weights": "of its own", "seed": 7}
+  make.suite(make.make(tmp_path / "a", "mbn", BOTH), **other)
   rival(tmp_path)
   (row,) = pairs(tmp_path)
   assert row == ["a, adv branch against b", "standard", "66.0 %", "60.0 %", "60", "0",
@@ -152,6 +155,8 @@ def test_branches_of_one_run_are_compared(tmp_path):
   [
     {"images": 999},
     {"attack": "apgd-ce"},
+    {"steps": 10},
+    {"indices": "of others"},
     {"eps": 16.0},
     {"norm": "l2"},
     {"split": "train"},

@@ -53,7 +53,7 @@ def _readings(axes: Any, rows: Sequence[Mapping[str, Any]]) -> None:
   for branch in dict.fromkeys(row["branch"] for row in rows):
     own = [row for row in rows if row["branch"] == branch]
     counted = [(row["correct"], row["images"]) for row in own]
-    _points(axes, [row["steps"] for row in own], counted, branch, "o-", branch)
+    _points(axes, [row["steps"] for row in own], counted, branch, "o-")
   steps = sorted({row["steps"] for row in rows})
   axes.set_xscale("symlog", linthresh=min(filter(None, steps), default=1))
   axes.set_xticks(steps, [f"{n}" if n else "clean" for n in steps])
@@ -78,7 +78,7 @@ def _adaptive(
   for row in rows:
     x, count = names.index(names_of(row["attack"])), (row["robust"], row["images"])
     rate = 100 * count[0] / count[1]
-    _points(beside, [x], [count], row["branch"], "D", row["branch"])
+    _points(beside, [x], [count], row["branch"], "D")
     colour = COLOURS.get(row["branch"], "black")
     for level in (axes, beside):
       level.axhline(rate, color=colour, linestyle=":", linewidth=1.2)
@@ -103,7 +103,6 @@ def _points(
   counted: Sequence[tuple[int, int]],
   branch: str,
   form: str,
-  label: str,
 ) -> None:
   """Rates in % with their intervals."""
   rates = [100 * correct / images for correct, images in counted]
@@ -112,5 +111,5 @@ def _points(
   above = [high - rate for rate, (_, high) in zip(rates, bounds, strict=True)]
   colour = COLOURS.get(branch, "black")
   axes.errorbar(
-    xs, rates, (below, above), fmt=form, color=colour, capsize=3, label=label
+    xs, rates, (below, above), fmt=form, color=colour, capsize=3, label=branch
   )

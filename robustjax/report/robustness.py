@@ -40,10 +40,10 @@ def table(runs: Sequence[Run]) -> Table | None:
     for branch in dict.fromkeys(row.branch for row in evaluation.rows)
   ]
   caption = (
-    "Accuracy in %. Adaptive: the attacks towards"
-    " any wrong class that a run ends with. Standard: apgd-ce, apgd-t, fab-t and square"
-    " with AutoAttack's constants, L-infinity. Both attack the branch that they read,"
-    f" at the eps of the readings. Audit: whether attacks can be trusted. {TARGETED}"
+    "Accuracy in %. Adaptive: the attacks towards any wrong class that a run ends with."
+    " Standard: apgd-ce, apgd-t, fab-t and square with AutoAttack's constants,"
+    " L-infinity. Both attack the branch that they read, at the eps of the readings."
+    f" Audit: whether attacks can be trusted. {TARGETED}"
   )
   findings = [line for run in runs for line in _findings(run)]
   others = [line for run in runs for line in _others(run)]
@@ -88,9 +88,12 @@ def _findings(run: Run) -> Iterator[str]:
 
 def _others(run: Run) -> Iterator[str]:
   """Evaluations that no column shows: of other attacks, images, eps or branches."""
+  adaptive = run.evaluation.adaptive if run.evaluation else ()
+  ended = {(row.branch, row.attack) for row in adaptive}
   for suite in run.suites:
     what = suite.identity
-    if suite is run.standard(what.branch):
+    is_ending = run.is_own(what) and (what.branch, suite.attack) in ended
+    if is_ending or suite is run.standard(what.branch):
       continue
     is_other = what.attack_branch != what.branch
     attacked = f", attacked through {what.attack_branch}" if is_other else ""
@@ -139,7 +142,7 @@ def _comparable(
   found = [
     (one, other)
     for one, other in both
-    if one[1].attack == other[1].attack
+    if one[1].protocol == other[1].protocol
     and paired.same_images(one[1].ledger, other[1].ledger)
   ]
 

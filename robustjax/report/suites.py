@@ -1,5 +1,6 @@
 """What evaluations by attacks, and audits, left in a run's folder: each checked."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ LEDGER = "images.jsonl"
 AUDIT = "audits/*/audit.json"
 VERDICTS = ("clean", "suspicious", "masked")  # from good to bad
 NOT_MADE = "not made"
+_OF_A_NETWORK = {"network", "step", "weights", "branch", "attack_branch", "seed"}
 
 T = TypeVar("T")
 Problem = Callable[[str, Damaged], None]
@@ -49,6 +51,8 @@ class Suite:
   Attributes:
     name: of its folder, below the run's.
     identity: what was evaluated.
+    protocol: all of its identity that is not of the network: where two have the same,
+      they may be compared.
     attack: for a person, such as "standard" or "apgd-ce, pgd".
     images: that were tried.
     clean: that are right without an attack.
@@ -58,6 +62,7 @@ class Suite:
 
   name: str
   identity: Identity
+  protocol: str
   attack: str
   images: int
   clean: int
@@ -120,8 +125,10 @@ def _suite(path: Path) -> Suite:
   )
   if len(set(names)) < len(names) or not set(broken) <= set(names):
     raise Damaged("its attacks are not those of the ledger")
-  name = clean(path.parent.name)
-  return Suite(name, _identity(value), attack, images, right, robust, ledger)
+  name, said = clean(path.parent.name), value["identity"]
+  rest = {key: said[key] for key in sorted(said.keys() - _OF_A_NETWORK)}
+  protocol = json.dumps(rest)
+  return Suite(name, _identity(value), protocol, attack, images, right, robust, ledger)
 
 
 def _agree(what: str, said: int, counted: int) -> None:
