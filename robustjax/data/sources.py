@@ -82,6 +82,22 @@ class Source:
       BrokenImage: if the record cannot be read.
       UserError: if it has no label.
     """
+    record = self.record(index)
+    label = int(record["label"])
+    if not 0 <= label < self.num_classes:
+      raise UserError(
+        f"{self.at(index)}: label {label} is not one of 0..{self.num_classes - 1}; use"
+        " a split that has labels"
+      )
+    return {"image": record["image"], "label": label}
+
+  def record(self, index: int) -> Mapping[str, Any]:
+    """All that is kept of an example, such as its "file_name".
+
+    Raises:
+      IndexError: if the index is out of range.
+      BrokenImage: if the record cannot be read.
+    """
     if not 0 <= index < len(self):
       raise IndexError(f"{self.name} has examples 0..{len(self) - 1}, not {index}")
     try:
@@ -98,13 +114,7 @@ class Source:
         f"{self.at(index)}: the file cannot be read ({error.strerror}): mend that, and"
         " the same command goes on"
       ) from error
-    label = int(record["label"])
-    if not 0 <= label < self.num_classes:
-      raise UserError(
-        f"{self.at(index)}: label {label} is not one of 0..{self.num_classes - 1}; use"
-        " a split that has labels"
-      )
-    return {"image": record["image"], "label": label}
+    return record
 
   def at(self, index: int) -> str:
     """An image by all its names: data set, split, index, file and place in it."""
