@@ -12,7 +12,7 @@ from robustjax.data.folder import Files
 from robustjax.data.sources import Source
 from robustjax.errors import UserError
 
-_INDEX = re.compile(r"[+-]?\d+")
+_INDEX = re.compile(r"[+-]?\d{1,18}")
 
 
 def indices(file: Path, source: Source) -> list[int]:
