@@ -161,7 +161,9 @@ def test_impossible_numbers_are_named_at_the_call(changes, pattern):
 @pytest.mark.parametrize(("first", "count"), [(-1, 2), (0, 0), (0, 22), (21, 1)])
 def test_evaluation_outside_the_source_is_refused(first, count):
   with one_line("has 0 to 20"):
-    pipeline.evaluation_batches(toy(21), PLAIN, indices=range(first, first + count), batch_size=4)
+    pipeline.evaluation_batches(
+      toy(21), PLAIN, indices=range(first, first + count), batch_size=4
+    )
 
 
 def test_an_empty_source_is_refused():

@@ -11,7 +11,7 @@ from robustjax.errors import UserError
 from robustjax.models import norm as norms
 from robustjax.run import network, steps
 from robustjax.run import schedule as schedules
-from robustjax.run.data import open_data
+from robustjax.run.data import Images, open_data
 from robustjax.runtime import parallel
 from robustjax.training import step
 

@@ -4,7 +4,6 @@ python -m robustjax.evaluate runs/mbn_alp-mini --attack=standard --branch=adv
 """
 
 import argparse
-import hashlib
 import json
 import sys
 from collections.abc import Sequence
@@ -19,13 +18,11 @@ from robustjax.errors import UserError
 from robustjax.evaluate import picture, words
 from robustjax.evaluate.subject import Subject, Wanted, open_subject
 from robustjax.evaluation import suite
-from robustjax.evaluation.ledger import Ledger
-from robustjax.evaluation.network import Network
-from robustjax.evaluation.robustness import Evaluation
+from robustjax.evaluation.robustness import BATCH
 from robustjax.hosts import cluster, processes
-from robustjax.run import start
-from robustjax.run.commandline import Parser, above, at_least, writable
-from robustjax.runtime import checkpoint, log, parallel
+from robustjax.run import robustness, start
+from robustjax.run.commandline import Parser, above, at_least
+from robustjax.runtime import log, parallel
 from robustjax.runtime.preemption import Stop, Stopped
 
 
@@ -52,7 +49,7 @@ def parser() -> Parser:
   add("--images", type=at_least(1), help="how many; a run's own number by default")
   add("--ids", type=Path, metavar="FILE", help="of images: an index or a name a line")
   add("--seed", type=at_least(0), default=0, help="%(default)s")
-  add("--batch_size", type=at_least(1), default=50,
+  add("--batch_size", type=at_least(1), default=BATCH,
     help="images a device; %(default)s")  # fmt: skip
   add("--out", type=Path, metavar="DIR", help="by default RUN/evaluations/...")
   add("--save_images", action="store_true", help="keep what broke them, in DIR/adv")
@@ -130,26 +127,24 @@ def run(args: argparse.Namespace, hosts: processes.Hosts) -> None:
   attacks = _attacks(args, eps, attacked.branch != network.branch)
   indices = _indices(args, subject)
   programs = suite.programs(attacked, attacks, subject.shape, mesh)
-  identity = _identity(args, subject, network, attacked, attacks, indices)
-  out = args.out or subject.folder / "evaluations" / _name(identity)
-  ledger = Ledger(writable(out), identity, hosts.leads)
-  stage = {"how far the evaluation is": [ledger.state.stage, ledger.state.done]}
-  hosts.agree(stage, remedy=processes.ONE_WORKDIR)
-  batch_size = args.batch_size * mesh.size
-  log.say(words.beginning(identity, mesh.size, out), hosts.leads)
-  summary = Evaluation(
+  out, summary = robustness.evaluate(
     network,
     attacked,
     programs,
-    indices,
-    lambda some: subject.images.batches(some, batch_size, mesh),
-    batch_size,
-    args.seed,
-    ledger,
-    stop,
-    out if args.save_images else None,
-    hosts.leads,
-  ).run()
+    attack=args.attack,
+    images=subject.images,
+    indices=indices,
+    data=subject.data,
+    step=subject.step,
+    seed=args.seed,
+    batch_size=args.batch_size,
+    mesh=mesh,
+    folder=subject.folder,
+    out=args.out,
+    save_images=args.save_images,
+    hosts=hosts,
+    stop=stop,
+  )
   if hosts.leads:
     _show(args, out, summary)
 
@@ -184,53 +179,6 @@ def _indices(args: argparse.Namespace, subject: Subject) -> Sequence[int]:
 
     return ids.indices(args.ids, source)
   return sample.indices(source, args.images or subject.count or len(source))
-
-
-def _identity(
-  args: argparse.Namespace,
-  subject: Subject,
-  network: Network,
-  attacked: Network,
-  attacks: Sequence[suite.Attack],
-  indices: Sequence[int],
-) -> dict[str, Any]:
-  """What the ledger depends on, beside the code and the kind of the device."""
-  options, ball = attacks[0].options, attacks[0].ball
-  return {
-    "network": subject.name,
-    "step": subject.step,
-    "weights": _digest(checkpoint.digests(network.variables)),
-    "branch": network.branch,
-    "attack_branch": attacked.branch,
-    **subject.data,
-    "images": len(indices),
-    "indices": _digest(list(indices)),
-    "norm": ball.norm,
-    "eps": ball.eps,
-    "attack": args.attack,
-    "attacks": [attack.name for attack in attacks],
-    "steps": options.steps,
-    "restarts": options.restarts,
-    "queries": options.queries,
-    "targets": options.targets,
-    "step_size": options.step_size,
-    "loss": options.loss,
-    "iterate": args.iterate,
-    "seed": args.seed,
-  }
-
-
-def _digest(value: Any) -> str:
-  return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
-
-
-def _name(identity: dict[str, Any]) -> str:
-  """Of a folder: standard-linf32-adv-1000."""
-  branch, attacked = identity["branch"], identity["attack_branch"]
-  by = "" if attacked == branch else f"-by-{attacked}"
-  attack = identity["attack"].replace(",", "+")
-  ball = f"{identity['norm']}{identity['eps']:g}"
-  return f"{attack}-{ball}-{branch}{by}-{identity['images']}"
 
 
 if __name__ == "__main__":

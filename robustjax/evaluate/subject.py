@@ -16,7 +16,7 @@ from robustjax.errors import UserError
 from robustjax.evaluation.network import Logits, Network
 from robustjax.run import network as networks
 from robustjax.run import saved, workdir
-from robustjax.run.data import Images, images_of, open_data
+from robustjax.run.data import Images, data_names, images_of, open_data
 from robustjax.runtime import parallel
 
 
@@ -106,23 +106,15 @@ def _of_run(run: Path, wanted: Wanted, mesh: Any) -> Subject:
   with workdir.at_rest(run):
     state = saved.restore(config, run, mesh)
   platform = parallel.platform(mesh.devices.flat[0])
-  logits = networks.logits_fn(config, platform)
-  attacked = networks.logits_fn(config, platform, attacked=True)
-  branches = networks.branches(config, state.variables)
   size = wanted.size or values.image_size
-  version = "" if wanted.data else values.version
   return Subject(
     name=str(run),
-    networks={
-      name: Network(str(run), name, variables, logits, attacked)
-      for name, variables in branches.items()
-    },
+    networks=networks.of_run(config, state.variables, platform),
     images=images,
     shape=(size, size, values.channels),
-    data={
-      "data": f"{wanted.data or values.name}{version and ':'}{version}",
-      "split": images.source.split,
-    },
+    data=data_names(config)
+    if wanted == Wanted()
+    else {"data": wanted.data or values.name, "split": images.source.split},
     eps=config.eval.eps,
     count=None if wanted.data else config.eval.images,
     step=int(state.step),
@@ -228,7 +220,7 @@ def _load(what: str) -> Callable[[jax.Array], jax.Array]:
       f"{what}() returns a {type(logits_fn).__name__}: it must return a function of"
       " images [n, h, w, c] in 0..255 to logits [n, classes]"
     )
-  return logits_fn  # type: ignore[no-any-return]
+  return logits_fn
 
 
 def hoisted(
@@ -256,7 +248,8 @@ def hoisted(
     ) from error
 
   def logits(consts: Any, images: jax.Array) -> jax.Array:
-    (out,) = jax.core.eval_jaxpr(traced(len(images)).jaxpr, consts, images)
-    return out  # type: ignore[no-any-return]
+    jaxpr = traced(len(images)).jaxpr
+    (out,) = jax.core.eval_jaxpr(jaxpr, consts, images.astype(jnp.float32))
+    return out
 
   return first.consts, logits

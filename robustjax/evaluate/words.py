@@ -1,24 +1,10 @@
 """What an evaluation says in a terminal."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from robustjax.report.intervals import wilson
 from robustjax.report.table import align
-
-
-def beginning(identity: Mapping[str, Any], devices: int, out: Path) -> str:
-  """What is evaluated, in a line."""
-  branch, attacked = identity["branch"], identity["attack_branch"]
-  through = f", branch {branch}" if branch != "all" else ""
-  by = f", attacked through {attacked}" if attacked != branch else ""
-  ball = {"linf": "L-infinity", "l2": "L2"}[identity["norm"]]
-  return (
-    f"{identity['network']}{through}{by}: {identity['images']:,} images of"
-    f" {identity['data']}, {ball} eps {identity['eps']:g} of 255, on {devices} device"
-    f"{'s' if devices > 1 else ''}. Each attack compiles first. {out}"
-  )
 
 
 def table(summary: Mapping[str, Any]) -> str:
@@ -29,7 +15,7 @@ def table(summary: Mapping[str, Any]) -> str:
   """
   images = summary["images"]
   rows: list[Sequence[str]] = [
-    ("attack", "attacked", "broken", "right", "accuracy", "")
+    ("attack", "attacked", "broken", "right", "accuracy", "95 % interval")
   ]
 
   def row(name: str, attacked: str, broken: str, right: int) -> None:

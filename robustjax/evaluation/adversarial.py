@@ -33,13 +33,11 @@ def save(folder: Path, adv: jax.Array, wanted: Mapping[int, int]) -> dict[int, s
 
 def load(folder: Path, adv: jax.Array, names: Mapping[int, str]) -> jax.Array:
   """The batch with the rows that were saved as the files have them."""
-
-  def part(index: tuple[slice, ...]) -> np.ndarray:
-    shard = next(s for s in adv.addressable_shards if s.index == index)
-    rows, first = np.array(shard.data), index[0].start or 0
+  parts = []
+  for shard in adv.addressable_shards:
+    rows, first = np.array(shard.data), shard.index[0].start or 0
     for row, name in names.items():
       if first <= row < first + len(rows):
         rows[row - first] = np.load(folder / name, allow_pickle=False)
-    return rows
-
-  return jax.make_array_from_callback(adv.shape, adv.sharding, part)
+    parts.append(jax.device_put(rows, shard.device))
+  return jax.make_array_from_single_device_arrays(adv.shape, adv.sharding, parts)

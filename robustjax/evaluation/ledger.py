@@ -20,6 +20,7 @@ from robustjax.runtime import log
 IMAGES = "images.jsonl"
 SUMMARY = "summary.json"
 PROGRESS = "progress.json"
+EVALUATIONS = "evaluations"  # the folder of a run that they are in
 
 Record = dict[str, Any]
 
@@ -60,7 +61,7 @@ class Ledger:
     self._size = 0
     self.state = State()
     if writes:
-      folder.mkdir(parents=True, exist_ok=True)
+      _make(folder)
     progress = folder / PROGRESS
     if progress.exists():
       self._resume(progress)
@@ -126,6 +127,15 @@ class Ledger:
         f"{path} is there without {SUMMARY} or {PROGRESS}: name another --out, or move"
         " it away"
       )
+
+
+def _make(folder: Path) -> None:
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise UserError(
+      f"{folder} cannot be written to ({error.strerror}): name another --out"
+    ) from error
 
 
 def _digest(values: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""An evaluation image by image: attacks in turn, each on the survivors of the others."""
+"""An evaluation image by image: attacks in turn, each on what the others left."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +17,9 @@ from robustjax.runtime import log
 from robustjax.runtime.preemption import Stop, Stopped
 
 Batch = dict[str, jax.Array]
+
+# Images a device. The same bytes on any number of devices want the same batch on each.
+BATCH = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,7 +170,7 @@ class Evaluation:
           f"the logits of {what} are not finite: no prediction follows from them; see"
           f" whether the weights of {self.network.name} are, or compute in float32"
         )
-    return reading  # type: ignore[no-any-return]
+    return reading
 
   def _batches(self, indices: Sequence[int]) -> Iterator[tuple[Sequence[int], Batch]]:
     """Batches, and which images are in them."""

@@ -223,9 +223,10 @@ class Attack:
     steps: jax.Array,
     targets: jax.Array | None,
   ) -> Found:
-    none = jnp.full_like(steps, -1)
-    zero = jnp.zeros(len(steps), jnp.float32)
-    return Found(adv, broken, steps, none if targets is None else targets, zero)
+    targets = jnp.full_like(steps, -1) if targets is None else targets
+    # Of exact types: a weakly typed number would be another program for the reading.
+    steps, targets = steps.astype(jnp.int32), targets.astype(jnp.int32)
+    return Found(adv, broken, steps, targets, jnp.zeros(len(steps), jnp.float32))
 
 
 class Reading(NamedTuple):
@@ -323,7 +324,7 @@ def programs(
       f"{network.name} makes {list(logits.shape)} of images {[2, *shape]}: it must"
       " return a function to logits [n, classes]"
     )
-  _check_classes(attacks, logits.shape[1])
+  check(attacks, logits.shape[1])
   same, split = None, 0
 
   def attacking(attack: Attack) -> Callable[..., Found]:
@@ -332,11 +333,9 @@ def programs(
 
     return parallel.pmap(function, mesh, (same, split, same, same, same, split), split)
 
-  def reading(variables: Any, *arguments: Any) -> Reading:
-    ball = attacks[0].ball
-    return read(
-      lambda x: network.logits(variables, x), ball, *arguments, axis=parallel.AXIS
-    )
+  def reading(variables: Any, batch: Any, found: Found) -> Reading:
+    logits_fn = lambda x: network.logits(variables, x)  # noqa: E731
+    return read(logits_fn, attacks[0].ball, batch, found, parallel.AXIS)
 
   return Programs(
     attacks,
@@ -347,8 +346,14 @@ def programs(
   )
 
 
-def _check_classes(attacks: tuple[Attack, ...], classes: int) -> None:
-  """A ratio of logits names the third largest, and that to a target the fourth."""
+def check(attacks: tuple[Attack, ...], classes: int) -> None:
+  """Refuses attacks that want more classes than there are.
+
+  A ratio of logits names the third largest, and that to a target the fourth.
+
+  Raises:
+    UserError: one line with attacks that do not.
+  """
   for attack in attacks:
     least = {"apgd-dlr": 3, "apgd-t": 4}.get(attack.name, 2)
     if attack.name.startswith("pgd") and attack.options.loss == "dlr":
@@ -356,7 +361,7 @@ def _check_classes(attacks: tuple[Attack, ...], classes: int) -> None:
     if classes < least:
       raise UserError(
         f"{attack.name} wants a network of {least} classes or more, and this one has"
-        f" {classes}: name other attacks, such as --attack=apgd-ce,square"
+        f" {classes}: name other attacks, such as apgd-ce,square"
       )
 
 
@@ -377,7 +382,7 @@ def named(
     if options != Options():
       raise UserError(
         "standard is AutoAttack with its constants: to change them, name its attacks,"
-        f" --attack={','.join(STANDARD)}"
+        f" {','.join(STANDARD)}"
       )
     wanted = list(STANDARD)
   for name in wanted:
@@ -389,7 +394,5 @@ def named(
     if wanted.count(name) > 1:
       raise UserError(f"the attack {name} is named twice: name it once")
     if name == "fab-t" and ball.norm != "linf":
-      raise UserError(
-        "fab-t is for L-infinity: against L2 use --attack=apgd-ce,apgd-t,square"
-      )
+      raise UserError("fab-t is for L-infinity: against L2 use apgd-ce,apgd-t,square")
   return tuple(Attack(name, ball, options, transfer) for name in wanted)

@@ -146,6 +146,13 @@ class Images:
     return pipeline.batch_of(self.source, self.transform, indices, self.skip_broken)
 
 
+def data_names(config: Config) -> dict[str, str]:
+  """The data set and the split that an evaluation is of."""
+  data = config.data
+  version = f":{data.version}" if data.version else ""
+  return {"data": f"{data.name}{version}", "split": data.test_split}
+
+
 def images_of(config: Config, source: sources.Source) -> Images:
   """A split's images as the configuration wants them evaluated."""
   data = config.data
