@@ -61,6 +61,7 @@ def official(
 
 
 def main() -> None:
+  """Runs both and prints what each took and left."""
   parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
   parser.add_argument("run", type=Path)
   parser.add_argument("--branch", default="adv")

@@ -47,6 +47,7 @@ class ResNet(torch.nn.Module):
       self._arrays[path + name] = array
 
   def forward(self, images: torch.Tensor) -> torch.Tensor:
+    """Logits of a batch."""
     x = (images * 2 - 1).contiguous(memory_format=torch.channels_last)
     x = F.relu(self._norm(self._conv(x, "conv0", self._stride), "bn0"))
     for stage, count in enumerate(self._stages):

@@ -75,3 +75,13 @@ def test_what_a_function_closes_over_becomes_arguments():
   doubled = [2 * c for c in consts]
   other = jnp.tanh(images.reshape(5, -1) @ (2 * weights))
   np.testing.assert_allclose(jax.jit(logits)(doubled, images), other, rtol=1e-5)
+
+
+def test_labels_without_a_logit_are_refused(tmp_path):
+  path = tmp_path / "set.npz"
+  np.savez(path, images=networks.IMAGES[:7], labels=np.arange(7))
+  with pytest.raises(UserError, match="has 7 classes, and networks:function tells 6"):
+    open_subject("networks:function", Wanted(data=str(path)), MESH)
+  np.savez(path, images=networks.IMAGES[:6], labels=np.arange(6))
+  opened = open_subject("networks:function", Wanted(data=str(path)), MESH)
+  assert (opened.shape, opened.data["split"]) == ((4, 4, 3), "all")

@@ -13,9 +13,9 @@ from typing import Any
 from absl import logging
 
 from robustjax.attacks.balls import Ball
-from robustjax.data import sample
+from robustjax.data import ids, sample
 from robustjax.errors import UserError
-from robustjax.evaluate import comparison, picture, words
+from robustjax.evaluate import comparison, picture, robustbench, words
 from robustjax.evaluate.subject import Subject, Wanted, open_subject
 from robustjax.evaluation import suite
 from robustjax.evaluation.robustness import BATCH
@@ -125,6 +125,8 @@ def run(args: argparse.Namespace, hosts: processes.Hosts) -> None:
     raise UserError("how far may a pixel change? Say --eps=, of 255")
   network = subject.branch(args.branch)
   attacked = subject.branch(args.attack_branch or network.branch)
+  if args.robustbench:
+    robustbench.check(args.robustbench, args.attack, network.branch, attacked.branch)
   attacks = _attacks(args, eps, attacked.branch != network.branch)
   indices = _indices(args, subject)
   programs = suite.programs(attacked, attacks, subject.shape, mesh)
@@ -155,8 +157,6 @@ def _show(args: argparse.Namespace, out: Path, summary: dict[str, Any]) -> None:
   log.say(f"\n{words.table(summary)}\n\nLedger: {out / 'images.jsonl'}\n"
     f"Picture: {drawn}")  # fmt: skip
   if args.robustbench:
-    from robustjax.evaluate import robustbench
-
     robustbench.write(args.robustbench, summary)
 
 
@@ -176,8 +176,6 @@ def _indices(args: argparse.Namespace, subject: Subject) -> Sequence[int]:
   if args.ids:
     if args.images:
       raise UserError("--ids says which images: leave --images out")
-    from robustjax.data import ids
-
     return ids.indices(args.ids, source)
   return sample.indices(source, args.images or subject.count or len(source))
 
