@@ -29,6 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
   "evaluation": PURE | {"runtime"},
   "run": OF_A_RUN,
   "inspect": OF_A_RUN | {"run", "report"},
+  "audit": PURE | {"config", "evaluation", "runtime", "run", "evaluate", "report"},
   "preflight": OF_A_RUN | {"run", "report", "paper"},
   "main": OF_A_RUN | {"run", "report", "inspect"},
 }
@@ -111,6 +112,8 @@ def test_file_keeps_to_the_layout(file: str) -> None:
     ("training/loop.py", "from robustjax.run import stages"),
     ("run/stages.py", "from robustjax import main"),
     ("run/stages.py", "from robustjax.inspect import inspection"),
+    ("run/stages.py", "from robustjax.audit import audit"),
+    ("audit/audit.py", "from robustjax.training import state"),
     ("report/runs.py", "def f():\n  import jax.numpy as jnp"),
     ("report/figures.py", "from robustjax.training import state"),
     ("config/checks.py", "from robustjax.run import commandline"),

@@ -1,0 +1,213 @@
+"""What the checks look at: every answer and every attack, as arrays.
+
+All programs run here; the checks are arithmetic on what they leave.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from robustjax.attacks import pgd
+from robustjax.audit.programs import Array, Effort, Found, Programs
+from robustjax.evaluation.network import Network
+from robustjax.runtime import parallel
+
+LARGEST = 128.0  # every image can become grey: nothing can be told apart (Carlini)
+PARTS = (0.25, 0.5, 0.75)  # of a single step, on its way
+REPEATS = 4  # with the first pass the 5 of AutoAttack's flag
+
+
+@dataclasses.dataclass(frozen=True)
+class Evidence:
+  """Of n images.
+
+  Attributes:
+    images: [n, h, w, c], pixels in 0..255.
+    labels: [n], the true classes.
+    indices: [n], the places in the data set.
+    eps: of 255.
+    norm: "linf" or "l2".
+    effort: what was done.
+    logits: [n, k], of the images.
+    passes: name -> [n, k], the same images in another way: "permuted", "split",
+      "attacked" (what gradients come from), "repeat 1", ...
+    right: [n] bool, the images that are classified rightly; only those count below.
+    flat: loss -> [n] bool, whether the image's gradient is exactly zero.
+    flat_way: [n], the share of the long attack's iterates where it is.
+    rise: [n], how much one small step along the margin's gradient raises the margin.
+    long: the walk of PGD on the cross-entropy with the effort's most steps.
+    last: the last iterates of that walk.
+    attacks: name -> what it found: "fgsm", "pgd", "apgd-ce", "apgd-margin",
+      "apgd-scaled", "apgd-rounded", "pgd-target", and "square" in L-infinity.
+    parts: share of the single step -> what it found.
+    transfers: name of another network -> what breaks this one of its images.
+    ladder: eps, ascending, up to `LARGEST` -> [n] bool, broken by PGD.
+  """
+
+  images: Array
+  labels: Array
+  indices: Array
+  eps: float
+  norm: Literal["linf", "l2"]
+  effort: Effort
+  logits: Array
+  passes: Mapping[str, Array]
+  right: Array
+  flat: Mapping[str, Array]
+  flat_way: Array
+  rise: Array
+  long: Mapping[str, Array]
+  last: Found
+  attacks: Mapping[str, Found]
+  parts: Mapping[float, Found]
+  transfers: Mapping[str, Found]
+  ladder: Mapping[float, Array]
+
+  @property
+  def count(self) -> int:
+    """How many images are classified rightly."""
+    return int(self.right.sum())
+
+  @property
+  def white_box(self) -> Array:
+    """[n] bool, broken by an attack along this network's own gradients."""
+    names = ("pgd", "apgd-ce", "apgd-margin")
+    return np.any([self.attacks[name].broken for name in names], 0)
+
+  def accuracy_after(self, steps: int) -> float:
+    """The share of the images that PGD does not break within so many steps."""
+    return float((self.right & (self.long["first"] > steps)).sum() / len(self.labels))
+
+
+def ladder(eps: float, norm: str, pixels: int) -> list[float]:
+  """Every eps of the ladder: doubled up to `LARGEST`.
+
+  In L2 the last is as long as a change of all pixels by `LARGEST`.
+  """
+  top = LARGEST * (pixels**0.5 if norm == "l2" else 1.0)
+  rungs = [eps]
+  while rungs[-1] * 2 < top:
+    rungs.append(rungs[-1] * 2)
+  return rungs if eps >= top else [*rungs, top]
+
+
+def gather(
+  network: Network,
+  others: Sequence[Network],
+  images: Array,
+  labels: Array,
+  indices: Array,
+  *,
+  eps: float,
+  norm: Literal["linf", "l2"] = "linf",
+  seed: int = 0,
+  mesh: Any = None,
+  effort: Effort = Effort(),  # noqa: B008 - it is frozen
+  say: Callable[[str], None] = lambda text: None,
+) -> Evidence:
+  """Runs everything; see `Evidence`.
+
+  Args:
+    network: what is audited.
+    others: networks whose adversarial images are tried on it: its other branch, or
+      another run's.
+    images: [n, h, w, c], pixels in 0..255.
+    labels: [n], the true classes.
+    indices: [n], the places in the data set, from which all randomness follows.
+    eps: of 255, above 0.
+    norm: of the ball.
+    seed: of the randomness.
+    mesh: by default of this process's devices.
+    effort: how much it does.
+    say: is told what comes next.
+  """
+  mesh = mesh or parallel.mesh(jax.local_devices())
+  labels, indices = (np.asarray(a, np.int32) for a in (labels, indices))
+  rows = {"image": np.asarray(images), "label": labels, "index": indices}
+  rows["target"] = np.zeros_like(labels)  # until the number of classes is known
+  programs = Programs(network, rows, norm, seed, mesh, effort)
+  say("the network's answers")
+  logits = programs.logits(images)
+  key = jax.random.fold_in(jax.random.key(seed, impl="threefry2x32"), 1)
+  keys = pgd.image_keys(key, jnp.asarray(indices))
+  rows["target"] = np.asarray(
+    pgd.random_targets(jnp.asarray(labels), logits.shape[-1], keys)
+  )
+  passes = _passes(programs, seed)
+  say("single steps")
+  flat, rise, parts = _single_steps(programs, eps)
+  say(f"PGD-{effort.most} and larger eps")
+  long = programs.walk("ce", eps, effort.most)
+  rungs = ladder(eps, norm, int(np.prod(images.shape[1:])))
+  walked = {rung: programs.walk("ce", rung, effort.steps) for rung in rungs[1:]}
+  attacks = {"fgsm": parts.pop(1.0), "pgd": programs.judged(long["adv"])}
+  targeted = programs.walk("target", eps, effort.steps)
+  attacks["pgd-target"] = programs.judged(targeted["adv"])
+  for loss in ("ce", "margin", "scaled"):
+    say(f"Auto-PGD: {loss}")
+    attacks[f"apgd-{loss}"] = programs.judged(programs.apgd(loss, eps))
+  attacks["apgd-rounded"] = programs.judged(programs.apgd("ce", eps, rounded=True))
+  if norm == "linf":
+    say(f"Square: {effort.queries} queries")
+    attacks["square"] = programs.judged(programs.square(eps))
+  transfers = {}
+  for other in others:
+    say(f"images made on {other.name}, branch {other.branch}")
+    made = Programs(other, rows, norm, seed, mesh, effort).apgd("ce", eps)
+    transfers[f"{other.name}, branch {other.branch}"] = programs.judged(made)
+  read = {eps: long["first"] <= effort.steps}
+  return Evidence(
+    images=np.asarray(images),
+    labels=labels,
+    indices=indices,
+    eps=eps,
+    norm=norm,
+    effort=effort,
+    logits=logits,
+    passes=passes,
+    right=logits.argmax(-1) == labels,
+    flat=flat,
+    flat_way=long["flat"].sum(-1) / (effort.most + 1),
+    rise=rise,
+    long=long,
+    last=programs.judged(long["last"]),
+    attacks=attacks,
+    parts=parts,
+    transfers=transfers,
+    ladder=read
+    | {rung: found["first"] <= effort.steps for rung, found in walked.items()},
+  )
+
+
+def _passes(programs: Programs, seed: int) -> dict[str, Array]:
+  """The same images in other orders, in other company, and again."""
+  images = programs.rows["image"]
+  count = len(images)
+  order = np.random.default_rng(seed).permutation(count)
+  permuted = programs.logits(images[order])[np.argsort(order)]
+  # In other company, of half as many: a blank image after each.
+  company = np.zeros((2 * count, *images.shape[1:]), images.dtype)
+  company[::2] = images
+  split = programs.logits(company)[::2]
+  again = {f"repeat {i + 1}": programs.logits(images) for i in range(REPEATS)}
+  attacked = programs.attacked_logits(images)
+  return {"permuted": permuted, "split": split, "attacked": attacked, **again}
+
+
+def _single_steps(
+  programs: Programs, eps: float
+) -> tuple[dict[str, Array], Array, dict[float, Found]]:
+  """Zero gradients by loss, the rise by a small step, and shares of a single step."""
+  parts, flat = {}, {}
+  for part in (*PARTS, 1.0):
+    walked = programs.walk("ce", eps, 1, part * eps, clean_start=True)
+    parts[part] = programs.judged(walked["last"])
+    flat["ce"] = walked["flat"][:, 0]
+  for loss in ("dlr", "margin"):
+    walked = programs.walk(loss, eps, 1, eps / 16, clean_start=True)
+    flat[loss] = walked["flat"][:, 0]
+  return flat, walked["loss"][:, 1] - walked["loss"][:, 0], parts
