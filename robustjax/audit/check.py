@@ -68,6 +68,7 @@ RULES: dict[str, Rule] = {
   "one step turns back": Rule("suspicious", 0.1, "Kim et al. 2021; limit: ours"),
   "one step alone": Rule("suspicious", 0.5, "Wong et al. 2020; limit: ours"),
   # How far an attack gets.
+  # Its limit is at least the share of the most frequent class.
   "largest eps": Rule("masked", 0.1, f"{ATHALYE}, {CARLINI}; limit: ours"),
   "rising eps": Rule("suspicious", 0.05, f"{CARLINI}; limit: ours"),
   "more steps": Rule("suspicious", 0.1, f"{CARLINI}, {PINTOR}; limit: ours"),
@@ -108,6 +109,7 @@ def made(
   images: npt.ArrayLike = (),
   *,
   count: int | None = None,
+  limit: float | None = None,
 ) -> Check:
   """A check by its rule.
 
@@ -117,9 +119,10 @@ def made(
     what: in words.
     images: indices to look at.
     count: how many images a share is of, where the rule's number is one.
+    limit: in place of the rule's.
   """
   rule, number = RULES[name], float(number)
-  limit = rule.limit
+  limit = rule.limit if limit is None else limit
   if rule.share and count:
     limit = max(limit, CHANCE / count)
   # A share of exactly CHANCE images is no more than that, whatever its rounding.

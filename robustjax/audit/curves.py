@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-from robustjax.audit.check import Check, made
+from robustjax.audit.check import RULES, Check, made
 from robustjax.audit.evidence import Evidence
 from robustjax.audit.gradients import share
 
@@ -23,10 +23,18 @@ def checks(evidence: Evidence) -> list[Check]:
 
 
 def largest_eps(evidence: Evidence) -> Check:
-  """With an eps at which any image can become grey, nothing is right any more."""
-  top = max(evidence.ladder)
-  what = f"that PGD-{evidence.effort.steps} does not break with an eps of {top:g}"
-  return share(evidence, ~evidence.ladder[top], "largest eps", what)
+  """With an eps at which any image can become grey, no more than chance is right.
+
+  If all were the same grey, they would have the same prediction: an accuracy above the
+  share of the most frequent class proves that the attack missed that way.
+  """
+  top, rule = max(evidence.ladder), RULES["largest eps"]
+  right = evidence.right & ~evidence.ladder[top]
+  chance = np.bincount(evidence.labels).max() / len(evidence.labels)
+  what = f"accuracy against PGD-{evidence.effort.steps} with an eps of {top:g}"
+  found = evidence.indices[right]
+  limit = max(rule.limit, float(chance))
+  return made("largest eps", right.mean(), what, found, limit=limit)
 
 
 def rising_eps(evidence: Evidence) -> Check:
@@ -76,7 +84,7 @@ def within(evidence: Evidence) -> Check:
     size = np.linalg.norm(change, np.inf if evidence.norm == "linf" else 2, axis=-1)
     flat = adv.reshape(len(adv), -1)
     beyond = np.max([size - eps, -flat.min(-1), flat.max(-1) - 255.0], 0)
-    worst = np.maximum(worst, np.nan_to_num(beyond, nan=np.inf, posinf=np.inf))
+    worst = np.maximum(worst, np.where(np.isfinite(beyond), beyond, 255.0))
   what = "how far an adversarial image is outside of eps or 0..255, in pixel values"
   found_at = evidence.indices[worst > _ROUNDING]
   return made("within the ball", worst.max(), what, found_at)

@@ -45,9 +45,16 @@ class Effort:
 
 
 class Found(NamedTuple):
-  """What an attack found: adv [n, h, w, c], and whether it breaks the image, [n]."""
+  """What an attack found.
+
+  Attributes:
+    adv: [n, h, w, c].
+    predicted: [n], the class that it is taken for.
+    broken: [n] bool, whether that is another than the true one.
+  """
 
   adv: Array
+  predicted: Array
   broken: Array
 
 
@@ -110,7 +117,8 @@ class Programs:
 
   def judged(self, adv: Array) -> Found:
     """Whether images are broken, by what predictions come from."""
-    return Found(adv, self.logits(adv).argmax(-1) != self.rows["label"])
+    predicted = self.logits(adv).argmax(-1)
+    return Found(adv, predicted, predicted != self.rows["label"])
 
   def walk(
     self,

@@ -20,7 +20,8 @@ from robustjax.attacks.pgd import LogitsFn
 LOSSES = ("ce", "margin", "dlr", "scaled", "target")
 
 # How far the logits lie apart, at most, for the loss "scaled": a softmax loses nothing
-# in float32, and the largest other logit still leads.
+# in float32, and the largest other logit still leads. Logits are never multiplied: an
+# honest network of low confidence withstands its plain cross-entropy a little better.
 SPREAD = 10.0
 
 # Of the difference of logits ratio.
@@ -51,14 +52,15 @@ def loss(
 ) -> Callable[[jax.Array], jax.Array]:
   """One of `LOSSES`, as a function of the logits [n, k] to [n].
 
-  "scaled" is the cross-entropy of the logits divided so that the largest is `SPREAD`
-  above the smallest. "dlr" of fewer than 4 classes is the margin.
+  "scaled" is the cross-entropy of the logits, divided where the largest is more than
+  `SPREAD` above the smallest so that it is that much. "dlr" of fewer than 4 classes is
+  the margin.
   """
 
   def scaled(logits: jax.Array) -> jax.Array:
     apart = logits.max(-1, keepdims=True) - logits.min(-1, keepdims=True)
-    apart = jax.lax.stop_gradient(apart) / SPREAD
-    return losses.cross_entropy(logits / jnp.where(apart > 0, apart, 1.0), labels)
+    factor = jnp.maximum(jax.lax.stop_gradient(apart) / SPREAD, 1.0)
+    return losses.cross_entropy(logits / factor, labels)
 
   def value(logits: jax.Array) -> jax.Array:
     ratio = losses.dlr if logits.shape[-1] >= LEAST_CLASSES else losses.margin
