@@ -1,12 +1,12 @@
 """The audit of a network: evidence, checks, one verdict."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from robustjax.audit import answers, check, comparisons, curves, evidence, gradients
-from robustjax.audit.programs import Array, Effort
+from robustjax.audit.programs import Array, Effort, Norm
 from robustjax.errors import UserError
 from robustjax.evaluation.network import Network
 
@@ -31,7 +31,7 @@ def audit(
   indices: Array,
   *,
   eps: float,
-  norm: Literal["linf", "l2"] = "linf",
+  norm: Norm = "linf",
   seed: int = 0,
   identity: Mapping[str, Any] | None = None,
   targeted: bool = False,
@@ -98,7 +98,7 @@ def all_checks(found: evidence.Evidence, no_others: str = "") -> list[check.Chec
   Raises:
     UserError: no image is classified rightly, though all logits are finite.
   """
-  of_answers = answers.checks(found)
+  of_answers = answers.checks(found.answers)
   if found.count:
     return [
       *of_answers,

@@ -61,7 +61,8 @@ def transfer(evidence: Evidence, no_others: str) -> Check:
   if not evidence.transfers:
     return not_made("transfer", no_others)
   broken = np.any([found.broken for found in evidence.transfers.values()], 0)
-  what = f"that images made on {' or '.join(evidence.transfers)} break, and its own not"
+  made_on = " or ".join(evidence.transfers)
+  what = f"broken as attacked on {made_on}, and not on the network itself"
   return share(evidence, broken & ~evidence.white_box, "transfer", what)
 
 

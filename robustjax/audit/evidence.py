@@ -5,20 +5,36 @@ All programs run here; the checks are arithmetic on what they leave.
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from robustjax.attacks import pgd
-from robustjax.audit.programs import Array, Effort, Found, Programs
+from robustjax.audit.programs import Array, Effort, Found, Norm, Programs
+from robustjax.errors import UserError
 from robustjax.evaluation.network import Network
 from robustjax.runtime import parallel
 
 LARGEST = 128.0  # every image can become grey: nothing can be told apart (Carlini)
 PARTS = (0.25, 0.5, 0.75)  # of a single step, on its way
 REPEATS = 4  # with the first pass the 5 of AutoAttack's flag
+
+
+class Answers(NamedTuple):
+  """What the network says of n images.
+
+  Attributes:
+    indices: [n], the places in the data set.
+    logits: [n, k].
+    passes: name -> [n, k], of the same images in another way: "permuted", "split",
+      "attacked" (what gradients come from), "repeat 1", ...
+  """
+
+  indices: Array
+  logits: Array
+  passes: Mapping[str, Array]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,9 +48,7 @@ class Evidence:
     eps: of 255.
     norm: "linf" or "l2".
     effort: what was done.
-    logits: [n, k], of the images.
-    passes: name -> [n, k], the same images in another way: "permuted", "split",
-      "attacked" (what gradients come from), "repeat 1", ...
+    answers: of the network.
     right: [n] bool, the images that are classified rightly; only those count below.
     flat: loss -> [n] bool, whether the image's gradient is exactly zero.
     flat_way: [n], the share of the long attack's iterates where it is.
@@ -52,10 +66,9 @@ class Evidence:
   labels: Array
   indices: Array
   eps: float
-  norm: Literal["linf", "l2"]
+  norm: Norm
   effort: Effort
-  logits: Array
-  passes: Mapping[str, Array]
+  answers: Answers
   right: Array
   flat: Mapping[str, Array]
   flat_way: Array
@@ -103,7 +116,7 @@ def gather(
   indices: Array,
   *,
   eps: float,
-  norm: Literal["linf", "l2"] = "linf",
+  norm: Norm = "linf",
   seed: int = 0,
   mesh: Any = None,
   effort: Effort = Effort(),  # noqa: B008 - it is frozen
@@ -124,6 +137,9 @@ def gather(
     mesh: by default of this process's devices.
     effort: how much it does.
     say: is told what comes next.
+
+  Raises:
+    UserError: the network has too few outputs for the labels.
   """
   mesh = mesh or parallel.mesh(jax.local_devices())
   labels, indices = (np.asarray(a, np.int32) for a in (labels, indices))
@@ -131,13 +147,16 @@ def gather(
   rows["target"] = np.zeros_like(labels)  # until the number of classes is known
   programs = Programs(network, rows, norm, seed, mesh, effort)
   say("the network's answers")
-  logits = programs.logits(images)
+  answers = ask(programs, seed)
+  classes = answers.logits.shape[-1]
+  if classes < 2 or labels.max() >= classes:
+    raise UserError(
+      f"{network.name} has {classes} outputs, and the images' classes go up to"
+      f" {labels.max()}: they are of another data set"
+    )
   key = jax.random.fold_in(jax.random.key(seed, impl="threefry2x32"), 1)
   keys = pgd.image_keys(key, jnp.asarray(indices))
-  rows["target"] = np.asarray(
-    pgd.random_targets(jnp.asarray(labels), logits.shape[-1], keys)
-  )
-  passes = _passes(programs, seed)
+  rows["target"] = np.asarray(pgd.random_targets(jnp.asarray(labels), classes, keys))
   say("single steps")
   flat, rise, parts = _single_steps(programs, eps)
   say(f"PGD-{effort.most} and larger eps")
@@ -156,9 +175,10 @@ def gather(
     attacks["square"] = programs.judged(programs.square(eps))
   transfers = {}
   for other in others:
-    say(f"images made on {other.name}, branch {other.branch}")
+    branch = "" if other.branch == "all" else f", branch {other.branch}"
+    say(f"images made on {other.name}{branch}")
     made = Programs(other, rows, norm, seed, mesh, effort).apgd("ce", eps)
-    transfers[f"{other.name}, branch {other.branch}"] = programs.judged(made)
+    transfers[f"{other.name}{branch}"] = programs.judged(made)
   read = {eps: long["first"] <= effort.steps}
   return Evidence(
     images=np.asarray(images),
@@ -167,9 +187,8 @@ def gather(
     eps=eps,
     norm=norm,
     effort=effort,
-    logits=logits,
-    passes=passes,
-    right=logits.argmax(-1) == labels,
+    answers=answers,
+    right=answers.logits.argmax(-1) == labels,
     flat=flat,
     flat_way=long["flat"].sum(-1) / (effort.most + 1),
     rise=rise,
@@ -183,19 +202,21 @@ def gather(
   )
 
 
-def _passes(programs: Programs, seed: int) -> dict[str, Array]:
-  """The same images in other orders, in other company, and again."""
+def ask(programs: Programs, seed: int) -> Answers:
+  """The images' logits, and those in another order, in other company, and again."""
   images = programs.rows["image"]
   count = len(images)
+  logits = programs.logits(images)
   order = np.random.default_rng(seed).permutation(count)
   permuted = programs.logits(images[order])[np.argsort(order)]
-  # In other company, of half as many: a blank image after each.
+  # In batches of half as many: a blank image after each.
   company = np.zeros((2 * count, *images.shape[1:]), images.dtype)
   company[::2] = images
   split = programs.logits(company)[::2]
-  again = {f"repeat {i + 1}": programs.logits(images) for i in range(REPEATS)}
   attacked = programs.attacked_logits(images)
-  return {"permuted": permuted, "split": split, "attacked": attacked, **again}
+  passes = {"permuted": permuted, "split": split, "attacked": attacked}
+  passes |= {f"repeat {i + 1}": programs.logits(images) for i in range(REPEATS)}
+  return Answers(programs.rows["index"], logits, passes)
 
 
 def _single_steps(

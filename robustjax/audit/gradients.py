@@ -34,7 +34,7 @@ def zero(evidence: Evidence, loss: str) -> Check:
   attack, which starts elsewhere.
   """
   name = f"zero gradients, {loss}"
-  if loss == "dlr" and evidence.logits.shape[-1] < LEAST_CLASSES:
+  if loss == "dlr" and evidence.answers.logits.shape[-1] < LEAST_CLASSES:
     return not_made(name, f"the loss takes {LEAST_CLASSES} classes or more")
   flat = evidence.flat[loss]
   what = "whose gradient is exactly zero"

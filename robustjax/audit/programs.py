@@ -1,6 +1,6 @@
 """The compiled programs of an audit, over all devices, and images in full batches.
 
-Five a network, whatever is asked of them: losses, eps and steps are traced numbers.
+Few a network, whatever is asked of them: losses, eps and steps are traced numbers.
 """
 
 import dataclasses
@@ -22,6 +22,7 @@ from robustjax.evaluation.network import Logits, Network
 from robustjax.runtime import parallel
 
 Array = npt.NDArray[Any]
+Norm = Literal["linf", "l2"]
 Rows = Mapping[str, Array]  # "image", "label", "index", "target", each [n, ...]
 
 
@@ -74,13 +75,13 @@ class Programs:
     self,
     network: Network,
     rows: Rows,
-    norm: Literal["linf", "l2"],
+    norm: Norm,
     seed: int,
     mesh: Any,
     effort: Effort,
   ):
     self.network, self.rows, self.mesh, self.effort = network, rows, mesh, effort
-    self._ball = Ball(norm, 0.0)
+    self._norm = norm
     # Named, so that a program draws the same whatever JAX's default is.
     self._key = jax.random.key(seed, impl="threefry2x32")
     self._variables = parallel.replicate(network.variables, mesh)
@@ -108,12 +109,16 @@ class Programs:
   def logits(self, images: Array) -> Array:
     """[n, k], what predictions come from."""
     rows = {"image": images.astype(np.float32)}
-    return self.over(self._logits, rows)["logits"].astype(np.float32)
+    return self.over(_forward(self.network.logits, self.mesh), rows)["logits"].astype(
+      np.float32
+    )
 
   def attacked_logits(self, images: Array) -> Array:
     """[n, k], what gradients come from: another program of the same function."""
     rows = {"image": images.astype(np.float32)}
-    return self.over(self._attacked_logits, rows)["logits"].astype(np.float32)
+    return self.over(
+      _forward(self.network.attack_logits, self.mesh, attacked=True), rows
+    )["logits"].astype(np.float32)
 
   def judged(self, adv: Array) -> Found:
     """Whether images are broken, by what predictions come from."""
@@ -141,7 +146,8 @@ class Programs:
     size = 2.5 * eps / self.effort.steps if step_size is None else step_size
     which = walk.LOSSES.index(loss)
     values = (np.float32(eps), np.float32(size), steps, which, clean_start)
-    return self.over(self._walk, self.rows, self._key, *values)
+    program = self._attack(_walk, self.network.attack_logits)
+    return self.over(program, self.rows, self._key, *values)
 
   def apgd(self, loss: str, eps: float, *, rounded: bool = False) -> Array:
     """Auto-PGD: [n, h, w, c], what it broke, or the point of the highest loss.
@@ -152,91 +158,96 @@ class Programs:
       rounded: whether the network sees images, and the loss logits, in bfloat16.
     """
     values = (np.float32(eps), walk.LOSSES.index(loss), rounded)
-    return self.over(self._apgd, self.rows, self._key, *values)["adv"]
+    program = self._attack(_apgd, self.network.attack_logits)
+    return self.over(program, self.rows, self._key, *values)["adv"]
 
   def square(self, eps: float) -> Array:
     """The Square attack, L-infinity alone: [n, h, w, c], the best it found."""
-    return self.over(self._square, self.rows, self._key, np.float32(eps))["adv"]
+    program = self._attack(_square, self.network.logits)
+    return self.over(program, self.rows, self._key, np.float32(eps))["adv"]
 
-  @functools.cached_property
-  def _logits(self) -> Callable[..., Any]:
-    return self._passes(self.network.logits)
+  def _attack(self, make: Callable[..., Any], logits: Logits) -> Callable[..., Any]:
+    return make(logits, self._norm, self.effort, self.mesh)
 
-  @functools.cached_property
-  def _attacked_logits(self) -> Callable[..., Any]:
-    return self._passes(self.network.attack_logits)
 
-  def _passes(self, logits: Logits) -> Callable[..., Any]:
-    def per_device(variables: Any, rows: Any) -> dict[str, jax.Array]:
-      return {"logits": logits(variables, rows["image"])}
+# Programs are kept: another branch is the same function of other variables.
+_kept = functools.lru_cache(maxsize=16)
 
-    return parallel.pmap(per_device, self.mesh, (None, 0), 0)
 
-  def _mapped(self, per_device: Callable[..., Any], values: int) -> Callable[..., Any]:
-    """Over (variables, rows, key, traced numbers)."""
-    axes = (None, 0, None, *[None] * values)
-    return parallel.pmap(per_device, self.mesh, axes, 0)
+@_kept
+def _forward(logits: Logits, mesh: Any, attacked: bool = False) -> Callable[..., Any]:
+  # Traced by itself for the attacks, though it be the same function: one that draws
+  # its noise while it is traced differs from itself there.
+  def per_device(variables: Any, rows: Any) -> dict[str, jax.Array]:
+    return {"logits": logits(variables, rows["image"])}
 
-  @functools.cached_property
-  def _walk(self) -> Callable[..., Any]:
-    def per_device(
-      variables: Any,
-      rows: Any,
-      key: jax.Array,
-      eps: jax.Array,
-      size: jax.Array,
-      steps: jax.Array,
-      which: jax.Array,
-      clean_start: jax.Array,
-    ) -> dict[str, jax.Array]:
-      ball = dataclasses.replace(self._ball, eps=eps)  # type: ignore[arg-type]
-      images = rows["image"].astype(jnp.float32)
-      noisy = ball.on_face(images, pgd.image_keys(key, rows["index"]))
-      start = jnp.where(clean_start, images, noisy)
-      attack = walk.PGD(ball, size, steps, self.effort.most)  # type: ignore[arg-type]
-      loss = walk.loss(which, rows["label"], rows["target"])
-      logits = functools.partial(self.network.attack_logits, variables)
-      return attack(logits, loss, images, rows["label"], start)._asdict()
+  return parallel.pmap(per_device, mesh, (None, 0), 0)
 
-    return self._mapped(per_device, 5)
 
-  @functools.cached_property
-  def _apgd(self) -> Callable[..., Any]:
-    def per_device(
-      variables: Any,
-      rows: Any,
-      key: jax.Array,
-      eps: jax.Array,
-      which: jax.Array,
-      rounded: jax.Array,
-    ) -> dict[str, jax.Array]:
-      ball = dataclasses.replace(self._ball, eps=eps)  # type: ignore[arg-type]
-      images = rows["image"].astype(jnp.float32)
-      start = ball.on_face(images, pgd.image_keys(key, rows["index"]))
+def _mapped(per_device: Callable[..., Any], mesh: Any, values: int) -> Any:
+  """Over (variables, rows, key, traced numbers)."""
+  return parallel.pmap(per_device, mesh, (None, 0, None, *[None] * values), 0)
 
-      def logits(x: jax.Array) -> jax.Array:
-        seen = self.network.attack_logits(variables, _rounded(x, rounded))
-        return _rounded(seen.astype(jnp.float32), rounded)
 
-      loss = walk.loss(which, rows["label"], rows["target"])
-      attack = APGD(ball, self.effort.apgd)
-      found = attack(logits, loss, images, rows["label"], start)
-      broken = found.broken[:, None, None, None]
-      return {"adv": jnp.where(broken, found.adv, found.best)}
+@_kept
+def _walk(logits: Logits, norm: Norm, effort: Effort, mesh: Any) -> Any:
+  def per_device(
+    variables: Any,
+    rows: Any,
+    key: jax.Array,
+    eps: Any,
+    size: Any,
+    steps: Any,
+    which: jax.Array,
+    clean_start: jax.Array,
+  ) -> dict[str, jax.Array]:
+    ball, images = Ball(norm, eps), rows["image"].astype(jnp.float32)
+    noisy = ball.on_face(images, pgd.image_keys(key, rows["index"]))
+    start = jnp.where(clean_start, images, noisy)
+    attack = walk.PGD(ball, size, steps, effort.most)
+    loss = walk.loss(which, rows["label"], rows["target"])
+    network = functools.partial(logits, variables)
+    return attack(network, loss, images, rows["label"], start)._asdict()
 
-    return self._mapped(per_device, 3)
+  return _mapped(per_device, mesh, 5)
 
-  @functools.cached_property
-  def _square(self) -> Callable[..., Any]:
-    def per_device(
-      variables: Any, rows: Any, key: jax.Array, eps: jax.Array
-    ) -> dict[str, jax.Array]:
-      attack = Square(eps, self.effort.queries)  # type: ignore[arg-type]
-      logits = functools.partial(self.network.logits, variables)
-      keys = pgd.image_keys(key, rows["index"])
-      return {"adv": attack(logits, rows["image"], rows["label"], keys).adv}
 
-    return self._mapped(per_device, 1)
+@_kept
+def _apgd(logits: Logits, norm: Norm, effort: Effort, mesh: Any) -> Any:
+  def per_device(
+    variables: Any,
+    rows: Any,
+    key: jax.Array,
+    eps: Any,
+    which: jax.Array,
+    rounded: jax.Array,
+  ) -> dict[str, jax.Array]:
+    ball, images = Ball(norm, eps), rows["image"].astype(jnp.float32)
+    start = ball.on_face(images, pgd.image_keys(key, rows["index"]))
+
+    def network(x: jax.Array) -> jax.Array:
+      seen = logits(variables, _rounded(x, rounded))
+      return _rounded(seen.astype(jnp.float32), rounded)
+
+    loss = walk.loss(which, rows["label"], rows["target"])
+    found = APGD(ball, effort.apgd)(network, loss, images, rows["label"], start)
+    broken = found.broken[:, None, None, None]
+    return {"adv": jnp.where(broken, found.adv, found.best)}
+
+  return _mapped(per_device, mesh, 3)
+
+
+@_kept
+def _square(logits: Logits, norm: Norm, effort: Effort, mesh: Any) -> Any:
+  def per_device(
+    variables: Any, rows: Any, key: jax.Array, eps: Any
+  ) -> dict[str, jax.Array]:
+    keys = pgd.image_keys(key, rows["index"])
+    network = functools.partial(logits, variables)
+    attack = Square(eps, effort.queries)
+    return {"adv": attack(network, rows["image"], rows["label"], keys).adv}
+
+  return _mapped(per_device, mesh, 1)
 
 
 def _rounded(x: jax.Array, rounded: jax.Array) -> jax.Array:
