@@ -13,8 +13,13 @@ from robustjax.audit import walk
 BALL = Ball("linf", EPS)
 
 
+def net(images):
+  return mlp(trained(), images)
+
+
 @pytest.fixture(scope="module")
 def batch():
+  trained()  # not while something is traced
   images, labels = blobs(24)
   return jnp.asarray(images, jnp.float32), jnp.asarray(labels)
 
@@ -23,13 +28,13 @@ def batch():
 def walked(images, labels, which, size, steps, start):
   attack = walk.PGD(BALL, size, steps, 20)
   loss = walk.loss(which, labels, (labels + 1) % CLASSES)
-  return attack(lambda x: mlp(trained(), x), loss, images, labels, start)
+  return attack(net, loss, images, labels, start)
 
 
 def test_one_step_of_eps_is_fgsm(batch):
   images, labels = batch
   found = walked(images, labels, 0, EPS, 1, images)
-  loss = lambda x: losses.cross_entropy(mlp(trained(), x), labels).sum()  # noqa: E731
+  loss = lambda x: losses.cross_entropy(net(x), labels).sum()  # noqa: E731
   fgsm = jnp.clip(images + EPS * jnp.sign(jax.grad(loss)(images)), 0, 255)
   np.testing.assert_allclose(found.last, fgsm, atol=1e-3)
 
@@ -38,10 +43,10 @@ def test_it_takes_down_what_it_meets(batch):
   images, labels = batch
   found = walked(images, labels, 0, 3.0, 12, images)
   assert float(jnp.abs(found.last - images).max()) <= EPS + 1e-3
-  wrong = mlp(trained(), found.adv).argmax(-1) != labels
+  wrong = net(found.adv).argmax(-1) != labels
   np.testing.assert_array_equal(wrong, found.first <= 12)
   assert 0 < int(wrong.sum()) < 24 and (found.first[~wrong] == 13).all()
-  at_end = losses.cross_entropy(mlp(trained(), found.last), labels)
+  at_end = losses.cross_entropy(net(found.last), labels)
   np.testing.assert_allclose(found.loss[:, 12], at_end, rtol=1e-3, atol=1e-5)
   assert np.isfinite(found.loss[:, :13]).all() and np.isnan(found.loss[:, 13:]).all()
   assert not found.flat.any()
@@ -59,8 +64,7 @@ def test_a_target_is_come_nearer(batch):
   found = walked(images, labels, walk.LOSSES.index("target"), 3.0, 12, images)
   targets = (labels + 1) % CLASSES
   before, after = (
-    losses.at(mlp(trained(), x), targets) - losses.at(mlp(trained(), x), labels)
-    for x in (images, found.last)
+    losses.at(net(x), targets) - losses.at(net(x), labels) for x in (images, found.last)
   )
   assert (after > before).all()
 
@@ -68,7 +72,7 @@ def test_a_target_is_come_nearer(batch):
 def test_a_zero_gradient_is_taken_down(batch):
   images, labels = batch
   attack = walk.PGD(BALL, 1.0, 2, 4)
-  flat = lambda x: mlp(trained(), jnp.round(x))  # noqa: E731
+  flat = lambda x: net(jnp.round(x))  # noqa: E731
   found = attack(flat, walk.loss(0, labels, labels), images, labels, images)
   np.testing.assert_array_equal(found.flat.sum(-1), 3)
   np.testing.assert_array_equal(found.last, images)
