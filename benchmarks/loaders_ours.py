@@ -39,7 +39,7 @@ def evaluation(folder: pathlib.Path) -> Iterator[Any]:
   count = len(source) // BATCH * BATCH
   return itertools.chain.from_iterable(
     pipeline.evaluation_batches(
-      source, transform, first=0, count=count, batch_size=BATCH
+      source, transform, indices=range(count), batch_size=BATCH
     )
     for _ in itertools.count()
   )

@@ -104,7 +104,9 @@ def test_a_set_goes_through_the_pipeline(prepared):
   batches = list(pipeline.train_batches(source, train, **options))
   assert [b["image"].shape for b in batches] == [(4, 32, 32, 3)] * 2
   plain = transforms.by_name("imagenet", False, 32)
-  (batch,) = pipeline.evaluation_batches(source, plain, first=5, count=2, batch_size=2)
+  (batch,) = pipeline.evaluation_batches(
+    source, plain, indices=range(5, 7), batch_size=2
+  )
   # The images are of one colour, (20 * i, 10, 200).
   colours = batch["image"].astype(int).mean(axis=(1, 2))
   assert np.abs(colours - [[100, 10, 200], [120, 10, 200]]).max() < 3

@@ -31,10 +31,10 @@ def test_an_undecodable_image_is_named(workers):
 def test_an_undecodable_image_is_named_in_evaluation():
   source = toy(4)
   source.records[2]["image"] = b""
-  first, *_ = evaluate(source, first=0, count=2, batch_size=2)
+  first, *_ = evaluate(source, indices=range(2), batch_size=2)
   assert first["mask"].all()
   with one_line(r"toy, split train, index 2 \(record 2\): .*not a readable.*=skip"):
-    evaluate(source, first=1, count=3, batch_size=2)
+    evaluate(source, indices=range(1, 4), batch_size=2)
 
 
 def test_skipping_changes_nothing_where_nothing_is_broken():
@@ -107,7 +107,7 @@ def test_broken_images_are_skipped_alike_everywhere(processes, workers):
 @pytest.mark.parametrize("batch_size", [1, 4, 30])
 def test_evaluation_counts_every_readable_image_once(batch_size):
   source = broken(21, *BROKEN)
-  batches = evaluate(source, first=0, count=21, batch_size=batch_size, skip_broken=True)
+  batches = evaluate(source, indices=range(21), batch_size=batch_size, skip_broken=True)
   mask, index, skipped, label = (
     np.concatenate([batch[key] for batch in batches])
     for key in ("mask", "index", "skipped", "label")
@@ -122,7 +122,7 @@ def test_a_skipped_image_is_named_once_on_stderr(capsys):
   source = dataclasses.replace(broken(21, 3, 4), name="once")
   for _ in range(2):
     train(source, skip_broken=True, last_step=9)
-    evaluate(source, first=0, count=21, batch_size=4, skip_broken=True)
+    evaluate(source, indices=range(21), batch_size=4, skip_broken=True)
   out, err = capsys.readouterr()
   first, second = sorted(err.splitlines())
   assert out == "" and first.startswith(
@@ -137,19 +137,19 @@ def test_a_long_streak_stops_in_any_case(n):
   with one_line("100 broken images in a row, .* toy, split train, index"):
     train(source, skip_broken=True)
   with one_line("100 broken images in a row"):
-    evaluate(source, first=0, count=n, batch_size=4, skip_broken=True)
+    evaluate(source, indices=range(n), batch_size=4, skip_broken=True)
   source = broken(300, *range(100, 200))
   with one_line("100 broken images in a row, .* index 199"):
-    evaluate(source, first=0, count=300, batch_size=30, skip_broken=True)
+    evaluate(source, indices=range(300), batch_size=30, skip_broken=True)
   source = broken(300, *range(100, 199))
   assert (
-    len(evaluate(source, first=0, count=300, batch_size=30, skip_broken=True)) == 10
+    len(evaluate(source, indices=range(300), batch_size=30, skip_broken=True)) == 10
   )
 
 
 def test_many_broken_images_apart_do_not_stop():
   source = broken(300, *range(0, 300, 2))
-  batches = evaluate(source, first=0, count=300, batch_size=30, skip_broken=True)
+  batches = evaluate(source, indices=range(300), batch_size=30, skip_broken=True)
   assert sum(batch["mask"].sum() for batch in batches) == 150
 
 
@@ -199,6 +199,6 @@ def test_images_of_many_sizes_come_alike_everywhere(jpegs, processes, workers):
 def test_a_broken_file_is_named_by_its_path(jpegs):
   with one_line("dog/dog_3.jpg.*not a readable image"):
     evaluate(
-      jpegs, transforms.by_name("imagenet", False, 24), first=8, count=8, batch_size=8,
+      jpegs, transforms.by_name("imagenet", False, 24), indices=range(8, 16), batch_size=8,
       workers=1,
     )  # fmt: skip

@@ -31,7 +31,9 @@ def test_a_folder_is_opened_by_its_path(fake):
 def test_its_pixels_go_through_the_pipeline(fake):
   source = pickle.loads(pickle.dumps(sources.open_source(str(fake), split="test")))
   plain = transforms.by_name("none", False, 28)
-  (batch,) = pipeline.evaluation_batches(source, plain, first=3, count=9, batch_size=9)
+  (batch,) = pipeline.evaluation_batches(
+    source, plain, indices=range(3, 12), batch_size=9
+  )
   assert batch["image"].shape == (9, 28, 28, 1)
   assert batch["image"][:, 0, 1, 0].tolist() == list(range(3, 12))
   assert (batch["image"][:, 0, 0, 0] == batch["label"]).all()

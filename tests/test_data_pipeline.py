@@ -99,8 +99,7 @@ def test_evaluation_counts_every_image_once(n, batch):
     shards = [
       evaluate(
         source,
-        first=0,
-        count=n,
+        indices=range(n),
         batch_size=batch,
         process_index=p,
         process_count=processes,
@@ -123,7 +122,7 @@ def test_evaluation_counts_every_image_once(n, batch):
 
 
 def test_evaluation_of_a_part():
-  (first, second) = evaluate(toy(21), first=15, count=5, batch_size=3)
+  (first, second) = evaluate(toy(21), indices=range(15, 20), batch_size=3)
   assert first["index"].tolist() == [15, 16, 17]
   assert second["index"].tolist() == [18, 19, -1]
   assert second["mask"].tolist() == [True, True, False]
@@ -134,7 +133,7 @@ def test_evaluation_of_a_part():
 
 def test_chosen_images_are_those_of_an_evaluation():
   source = toy(9)
-  (whole,) = evaluate(source, first=0, count=9, batch_size=9)
+  (whole,) = evaluate(source, indices=range(9), batch_size=9)
   found = pipeline.batch_of(source, PLAIN, np.array([7, 2, 2]))
   for key, values in found.items():
     np.testing.assert_array_equal(values, whole[key][[7, 2, 2]], err_msg=key)
@@ -162,7 +161,9 @@ def test_impossible_numbers_are_named_at_the_call(changes, pattern):
 @pytest.mark.parametrize(("first", "count"), [(-1, 2), (0, 0), (0, 22), (21, 1)])
 def test_evaluation_outside_the_source_is_refused(first, count):
   with one_line("has 0 to 20"):
-    pipeline.evaluation_batches(toy(21), PLAIN, first=first, count=count, batch_size=4)
+    pipeline.evaluation_batches(
+      toy(21), PLAIN, indices=range(first, first + count), batch_size=4
+    )
 
 
 def test_an_empty_source_is_refused():

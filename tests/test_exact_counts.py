@@ -58,7 +58,7 @@ class Records:
 def batches(labels, first=0, **processes):
   source = Source("noise", "test", tuple("abcde"), (8, 8, 3), Records(labels))
   return pipeline.evaluation_batches(
-    source, lambda image: image, first=first, count=COUNT - first, batch_size=BATCH,
+    source, lambda image: image, indices=range(first, COUNT), batch_size=BATCH,
     **processes,
   )  # fmt: skip
 

@@ -32,6 +32,7 @@ TINY = [
   "--config.train.validation_images=40",
   "--config.eval.readings=(2,)",
   "--config.eval.images=77",
+  "--config.eval.attack=",
   "--config.eval.batch_size=24",
 ]
 STEPS = 12

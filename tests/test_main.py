@@ -23,6 +23,7 @@ TINY = [
   "--config.train.validation_images=40",
   "--config.eval.readings=(4,8,20)",
   "--config.eval.images=77",
+  "--config.eval.attack=",
   "--config.eval.batch_size=20",
 ]
 

@@ -31,6 +31,7 @@ WORDS = [
   "--config.optimizer.decay_epochs=()",
   "--config.eval.readings=(2,)",
   "--config.eval.images=40",
+  "--config.eval.attack=",
   "--config.eval.batch_size=12",
 ]
 SKIP = "--config.data.broken_images=skip"

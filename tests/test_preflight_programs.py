@@ -8,7 +8,7 @@ from robustjax import config
 from robustjax.evaluation import trajectory
 from robustjax.preflight import compiling, programs, topology
 from robustjax.run import network, steps
-from robustjax.run.data import evaluation_batches, open_data, train_batches
+from robustjax.run.data import images_of, open_data, train_batches
 from robustjax.runtime import parallel
 
 
@@ -35,7 +35,7 @@ def run(request):
   state = parallel.replicate(steps.initial_state(made, jax.random.key(0)), mesh)
   key = jax.random.fold_in(jax.random.key(0), 1)
   train = next(train_batches(made, data.train, mesh, 0))
-  test = next(evaluation_batches(made, data.test, mesh, 0, 1000))
+  test = next(images_of(made, data.test).batches(range(1000), 1000, mesh))
   return made, mesh, state, train, test, key
 
 

@@ -11,7 +11,7 @@ from robustjax.errors import UserError
 from robustjax.models import norm as norms
 from robustjax.run import network, steps
 from robustjax.run import schedule as schedules
-from robustjax.run.data import open_data
+from robustjax.run.data import Images, open_data
 from robustjax.runtime import parallel
 from robustjax.training import step
 
@@ -67,14 +67,14 @@ def test_validation_counts_the_last_images(monkeypatch):
   c.model.width = 8
   mesh = parallel.mesh()
   seen = []
-  original = steps.evaluation_batches
+  original = Images.batches
 
   def recorded(*args):
     for batch in original(*args):
       seen.extend(int(i) for i in batch["index"])
       yield batch
 
-  monkeypatch.setattr(steps, "evaluation_batches", recorded)
+  monkeypatch.setattr(Images, "batches", recorded)
   source = open_data(c).test
   state = parallel.replicate(steps.initial_state(c, jax.random.key(0)), mesh)
   rates = steps.validation(c, source, mesh, jax.random.key(0))(state)

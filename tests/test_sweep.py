@@ -28,6 +28,7 @@ TINY = [
   "--config.train.validation_images=40",
   "--config.eval.readings=(4,8)",
   "--config.eval.images=40",
+  "--config.eval.attack=",
   "--config.eval.batch_size=20",
 ]
 

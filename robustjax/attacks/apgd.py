@@ -9,35 +9,15 @@ other: it compiles once, and a result depends neither on the batch nor on its or
 """
 
 import dataclasses
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from robustjax.attacks import result as results
 from robustjax.attacks.balls import Ball
 from robustjax.attacks.pgd import LogitsFn
-
-LossFn = Callable[[jax.Array], jax.Array]
-
-
-class Result(NamedTuple):
-  """What an attack found.
-
-  Attributes:
-    adv: [n, h, w, c], the last iterate that was misclassified, or the first iterate.
-    broken: [n] bool, whether any was.
-    best: [n, h, w, c], the iterate of the highest loss.
-    loss: [n], that loss.
-    steps: [n] int32, the step of the first misclassified iterate, 0 for the first
-      iterate itself; the number of steps if none was.
-  """
-
-  adv: jax.Array
-  broken: jax.Array
-  best: jax.Array
-  loss: jax.Array
-  steps: jax.Array
+from robustjax.attacks.result import LossFn, Result, where
 
 
 class _Iterate(NamedTuple):
@@ -64,12 +44,15 @@ class APGD:
     steps: how many, at least 1.
     rho: the part of the steps between checkpoints that must raise the loss.
     momentum: how much of a step is the gradient's; the rest is the step before.
+    until_broken: whether an image that is misclassified stays as it is from then on,
+      and the attack ends when all are.
   """
 
   ball: Ball
   steps: int = 100
   rho: float = 0.75
   momentum: float = 0.75
+  until_broken: bool = False
 
   def checkpoints(self) -> list[int]:
     """The steps after which step sizes are looked at: 22, 41, 57, 70, ... of 100."""
@@ -100,15 +83,7 @@ class APGD:
     """
     images, start = images.astype(jnp.float32), start.astype(jnp.float32)
 
-    def evaluate(adv: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-      def total(x: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-        logits = logits_fn(x).astype(jnp.float32)
-        loss = loss_fn(logits)
-        return loss.sum(), (loss, logits.argmax(-1) != labels)
-
-      gradient, (loss, broken) = jax.grad(total, has_aux=True)(adv)
-      return gradient, loss, broken
-
+    evaluate = results.evaluator(logits_fn, loss_fn, labels)
     gradient, loss, broken = evaluate(start)
     count = jnp.zeros(len(images), jnp.int32)
     state = _Iterate(
@@ -122,7 +97,7 @@ class APGD:
       best_gradient=gradient,
       loss_at_check=loss,
       halved=jnp.ones_like(broken),
-      result=Result(start, broken, start, loss, jnp.where(broken, 0, self.steps)),
+      result=results.first(start, loss, broken, self.steps),
     )
     checks = jnp.zeros(self.steps + 1, jnp.int32).at[jnp.array(self.checkpoints())]
     gaps = jnp.diff(jnp.array([0, *self.checkpoints()]))
@@ -134,12 +109,12 @@ class APGD:
       gap = gap_at[i + 1]
       return jax.lax.cond(gap > 0, lambda s: self._check(s, gap), lambda s: s, new)
 
-    state = jax.lax.fori_loop(0, self.steps, step, state)
+    state = results.climb(step, state, self.steps, self.until_broken)
     return jax.lax.stop_gradient(state.result)
 
   def _move(self, images: jax.Array, state: _Iterate, share: jax.Array) -> jax.Array:
     """The next iterate: by the gradient, and by the way of the last step."""
-    length = _wide(state.step_size)
+    length = state.step_size[:, None, None, None]
     by_gradient = state.adv + length * self.ball.ascent(state.gradient)
     by_gradient = self.ball.project(by_gradient, images)
     both = (
@@ -159,23 +134,15 @@ class APGD:
     i: jax.Array,
   ) -> _Iterate:
     """Takes down what the new iterate is worth."""
-    known = state.result
-    better = loss > known.loss
-    result = Result(
-      adv=jnp.where(_wide(broken), adv, known.adv),
-      broken=known.broken | broken,
-      best=jnp.where(_wide(better), adv, known.best),
-      loss=jnp.where(better, loss, known.loss),
-      steps=jnp.where(broken & ~known.broken, i + 1, known.steps),
-    )
+    better = loss > state.result.loss
     return state._replace(
       adv=adv,
       before=state.adv,
       gradient=gradient,
       last=loss,
       rises=state.rises + (loss > state.last),
-      best_gradient=jnp.where(_wide(better), gradient, state.best_gradient),
-      result=result,
+      best_gradient=where(better, gradient, state.best_gradient),
+      result=state.result.after(adv, loss, broken, i + 1),
     )
 
   def _check(self, state: _Iterate, gap: jax.Array) -> _Iterate:
@@ -183,15 +150,10 @@ class APGD:
     stands = (state.loss_at_check >= state.result.loss) & ~state.halved
     halve = (state.rises <= gap * self.rho) | stands
     return state._replace(
-      adv=jnp.where(_wide(halve), state.result.best, state.adv),
-      gradient=jnp.where(_wide(halve), state.best_gradient, state.gradient),
+      adv=where(halve, state.result.best, state.adv),
+      gradient=where(halve, state.best_gradient, state.gradient),
       step_size=jnp.where(halve, state.step_size / 2, state.step_size),
       rises=jnp.zeros_like(state.rises),
       loss_at_check=state.result.loss,
       halved=halve,
     )
-
-
-def _wide(values: jax.Array) -> jax.Array:
-  """[n] to [n, 1, 1, 1]."""
-  return values[:, None, None, None]

@@ -26,10 +26,15 @@ class Nearest(NamedTuple):
   Attributes:
     adv: [n, h, w, c], the nearest misclassified image; the image itself if none.
     distance: [n], its largest change of a pixel, of 255; infinite if none.
+    steps: [n] int32, how many steps found it; 0 if none.
   """
 
   adv: jax.Array
   distance: jax.Array
+  steps: jax.Array
+
+
+_State = tuple[jax.Array, jax.Array, Nearest]  # the step, the iterate and the nearest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,12 +46,15 @@ class FAB:
     alpha_max: the largest share of the image's own projection in a step.
     eta: how far beyond the planes a step goes: 1 is onto them.
     beta: the part of the way back to the image after a success that is kept.
+    within: a distance, of 255: an image that is misclassified at no more stays as it
+      is, and the search ends when all are; None searches on.
   """
 
   steps: int = 100
   alpha_max: float = 0.1
   eta: float = 1.05
   beta: float = 0.9
+  within: float | None = None
 
   def __call__(
     self, logits_fn: LogitsFn, images: jax.Array, labels: jax.Array, targets: jax.Array
@@ -68,8 +76,10 @@ class FAB:
       apart = losses.at(logits, targets) - losses.at(logits, labels)
       return apart.sum(), apart
 
-    def step(_: int, state: tuple[jax.Array, Nearest]) -> tuple[jax.Array, Nearest]:
-      x, nearest = state
+    near = -1.0 if self.within is None else self.within
+
+    def step(state: _State) -> _State:
+      i, x, nearest = state
       normal, apart = jax.grad(difference, has_aux=True)(x)
       level = (normal * x).sum(-1) - apart
       by_x = _to_plane(x, normal, level)
@@ -81,18 +91,25 @@ class FAB:
       x = jnp.clip(x, 0.0, 255.0)
       wrong = logits_fn(x.reshape(images.shape)).argmax(-1) != labels
       distance = jnp.abs(x - x0).max(-1)
-      nearer = wrong & (distance < nearest.distance)
+      nearer = wrong & (distance < nearest.distance) & (nearest.distance > near)
       nearest = Nearest(
         jnp.where(nearer[:, None], x, nearest.adv),
         jnp.where(nearer, distance, nearest.distance),
+        jnp.where(nearer, i + 1, nearest.steps),
       )
       back = x0 + (x - x0) * self.beta
-      return jnp.where(wrong[:, None], back, x), nearest
+      return i + 1, jnp.where(wrong[:, None], back, x), nearest
 
-    none = Nearest(x0, jnp.full(len(images), jnp.inf))
-    _, nearest = jax.lax.fori_loop(0, self.steps, step, (x0, none))
+    def unfinished(state: _State) -> jax.Array:
+      i, _, nearest = state
+      return (i < self.steps) & (nearest.distance > near).any()
+
+    none = Nearest(
+      x0, jnp.full(len(images), jnp.inf), jnp.zeros(len(images), jnp.int32)
+    )
+    _, _, nearest = jax.lax.while_loop(unfinished, step, (jnp.array(0), x0, none))
     adv = nearest.adv.reshape(images.shape)
-    return Nearest(jax.lax.stop_gradient(adv), nearest.distance)
+    return nearest._replace(adv=jax.lax.stop_gradient(adv))
 
 
 def _to_plane(x: jax.Array, normal: jax.Array, level: jax.Array) -> jax.Array:
@@ -111,19 +128,24 @@ def _to_plane(x: jax.Array, normal: jax.Array, level: jax.Array) -> jax.Array:
   """
   apart = (normal * x).sum(-1) - level
   normal = normal * jnp.where(apart >= 0, 1.0, -1.0)[:, None]  # the plane is below
-  slope = jnp.abs(normal)
+  slope, need = jnp.abs(normal), jnp.abs(apart)
   room = jnp.where(normal > 0, x, 255.0 - x) * (slope > 0)
-  order = jnp.argsort(room, -1)
-  rooms, slopes = (jnp.take_along_axis(a, order, -1) for a in (room, slope))
-  # After the first i parts have stopped, the others sink on at this rate.
-  gone = jnp.cumsum(slopes * rooms, -1)
-  rest = slopes.sum(-1, keepdims=True) - jnp.cumsum(slopes, -1)
-  reached = gone + rooms * rest  # how far the plane comes near by the i-th part's stop
-  need = jnp.abs(apart)[:, None]
-  first = jnp.minimum((reached < need).sum(-1, keepdims=True), x.shape[-1] - 1)
-  before = lambda a: jnp.take_along_axis(a, first, -1)  # noqa: E731
-  stopped = before(gone) - before(slopes) * before(rooms)
-  rate = before(rest) + before(slopes)
-  length = jnp.maximum((need - stopped) / jnp.maximum(rate, _TINY), 0.0)
-  length = jnp.where(reached[:, -1:] < need, jnp.inf, length)
-  return -jnp.sign(normal) * jnp.minimum(length, room)
+
+  # How near the plane comes by a length is concave: Newton's steps from 0 never go too
+  # far, and end on the right piece. What has arrived stays, whatever others still do.
+  def longer(length: jax.Array) -> jax.Array:
+    moving = slope * (room > length[:, None])
+    stopped = (jnp.where(moving > 0, 0.0, slope) * room).sum(-1)
+    rate = moving.sum(-1)
+    reached = jnp.where(rate > 0, (need - stopped) / jnp.maximum(rate, _TINY), jnp.inf)
+    return jnp.maximum(length, jnp.where(stopped < need, reached, length))
+
+  def unfinished(lengths: tuple[jax.Array, jax.Array]) -> jax.Array:
+    before, length = lengths
+    return (length > before).any()
+
+  start = jnp.zeros_like(need)
+  _, length = jax.lax.while_loop(
+    unfinished, lambda lengths: (lengths[1], longer(lengths[1])), (start, longer(start))
+  )
+  return -jnp.sign(normal) * jnp.minimum(length[:, None], room)

@@ -30,6 +30,14 @@ def margin(logits: jax.Array, labels: jax.Array) -> jax.Array:
   return jnp.where(own, -jnp.inf, logits).max(-1) - at(logits, labels)
 
 
+def targeted_margin(
+  logits: jax.Array, labels: jax.Array, targets: jax.Array
+) -> jax.Array:
+  """The target's logit minus the true class's (Gowal et al. 2019)."""
+  logits = logits.astype(jnp.float32)
+  return at(logits, targets) - at(logits, labels)
+
+
 def dlr(logits: jax.Array, labels: jax.Array) -> jax.Array:
   """The difference of logits ratio (Croce & Hein 2020, equation 6).
 
@@ -45,7 +53,7 @@ def targeted_dlr(logits: jax.Array, labels: jax.Array, targets: jax.Array) -> ja
   """The targeted difference of logits ratio (Croce & Hein 2020, equation 7)."""
   logits = logits.astype(jnp.float32)
   first, _, third, fourth = _largest(logits)
-  distance = at(logits, targets) - at(logits, labels)
+  distance = targeted_margin(logits, labels, targets)
   return distance / (first - 0.5 * (third + fourth) + TINY)
 
 

@@ -36,6 +36,7 @@ _ABOVE_ZERO = (
   "data.image_size",
   "data.test_examples",
   "data.train_examples",
+  "eval.attack_images",
   "eval.batch_size",
   "eval.step_size",
   "model.gn_groups",

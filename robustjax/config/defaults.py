@@ -145,6 +145,11 @@ class Eval:
   )
   images: int = default(50000, "images, the test split's first", "FD")
   batch_size: int = default(2048, "images", "ours")
+  # What the readings above do not measure: how robust the network is.
+  attack: str = default(
+    "standard", "names, or none if empty", "ours: AutoAttack, Croce & Hein 2020"
+  )
+  attack_images: int = default(5000, "images, at most", "ours: RobustBench's number")
 
 
 class Config:
@@ -188,6 +193,8 @@ BEFORE: Mapping[str, Any] = {
   "data.broken_images": "stop",
   "model.scan": False,
   "model.remat": "none",
+  "eval.attack": "",
+  "eval.attack_images": 5000,
 }
 
 # The small scale: the shipped images, minutes on a laptop. All of it is ours. As in the
@@ -230,4 +237,6 @@ MINI: Mapping[str, Any] = {
   "eval.readings": (10, 20, 50, 100),
   "eval.images": 1000,
   "eval.batch_size": 200,
+  "eval.attack": "apgd-ce",
+  "eval.attack_images": 1000,
 }

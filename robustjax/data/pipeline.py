@@ -82,15 +82,14 @@ def evaluation_batches(
   source: Source,
   transform: transforms.Transform,
   *,
-  first: int,
-  count: int,
+  indices: Sequence[int],
   batch_size: int,
   process_index: int = 0,
   process_count: int = 1,
   workers: int = 0,
   skip_broken: bool = False,
 ) -> Iterator[Batch]:
-  """This process's part of the batches of source[first : first + count], in order.
+  """This process's part of the batches of some images of a source, in order.
 
   Over all processes every image has its mask set exactly once, a broken one that is
   skipped excepted. All processes get the same number of batches of the same size, so
@@ -99,8 +98,7 @@ def evaluation_batches(
   Args:
     source: the images.
     transform: `(image) -> image`, to one shape for all images.
-    first: the first image, 0..len(source) - 1.
-    count: how many images, at least 1.
+    indices: which images, at least 1; a range for those that follow each other.
     batch_size: the global batch size in images.
     process_index: which process this is, 0..process_count - 1.
     process_count: how many processes share a global batch.
@@ -109,23 +107,24 @@ def evaluation_batches(
 
   Returns:
     An iterator as of `train_batches`, with "mask", bool [b]: True for an image that
-    counts. Where it is False the image and label repeat those of `first`, or of the
-    first readable one after it, and "index" is -1, or that of the image if it is
-    broken. With `skip_broken` also "skipped", int32 [b]: 1 for a broken image.
+    counts. Where it is False the image and label repeat the first ones, or those of
+    the first readable image after it, and "index" is -1, or that of the image if it
+    is broken. With `skip_broken` also "skipped", int32 [b]: 1 for a broken image.
 
   Raises:
     UserError: if a number is impossible or, while iterating, an image is broken.
   """
   rows = _local_rows(batch_size, process_index, process_count)
-  if first < 0 or count < 1 or first + count > len(source):
+  low, high = min(indices, default=-1), max(indices, default=-1)
+  if low < 0 or high >= len(source):
     raise UserError(
-      f"images {first} to {first + count - 1} are asked for, but {source.name}, split"
-      f" {source.split}, has 0 to {len(source) - 1}: change the first or the count"
+      f"images {low} to {high} are asked for, but {source.name}, split {source.split},"
+      f" has 0 to {len(source) - 1}: ask for others, or for fewer"
     )
   make = functools.partial(
-    _evaluation_batch, source, transform, first, count, batch_size, rows, skip_broken
+    _evaluation_batch, source, transform, indices, batch_size, rows, skip_broken
   )
-  batches = prefetched(make, 0, -(-count // batch_size), workers)
+  batches = prefetched(make, 0, -(-len(indices) // batch_size), workers)
   return _naming_left_out(source, batches) if skip_broken else batches
 
 
@@ -168,8 +167,7 @@ def _train_batch(
 def _evaluation_batch(
   source: Source,
   transform: transforms.Transform,
-  first: int,
-  count: int,
+  indices: Sequence[int],
   batch_size: int,
   rows: range,
   skip_broken: bool,
@@ -180,7 +178,7 @@ def _evaluation_batch(
   padding = None
   for row in rows:
     offset = step * batch_size + row
-    index = first + offset if offset < count else -1
+    index = indices[offset] if offset < len(indices) else -1
     try:
       if index >= 0:
         found.append(read(index))
@@ -191,7 +189,7 @@ def _evaluation_batch(
       # Too many in a row: not as this process sees them, which its rows decide.
       examples.first_readable(read, index, len(source), skip_broken)
     if padding is None:
-      padding = examples.first_readable(read, first, len(source), skip_broken)
+      padding = examples.first_readable(read, indices[0], len(source), skip_broken)
     found.append(dataclasses.replace(padding, index=index, skipped=int(index >= 0)))
   mask = np.array([one.index >= 0 and not one.skipped for one in found])
   return _stack(found, skip_broken) | {"mask": mask}

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from robustjax.attacks import pgd
+from robustjax.errors import UserError
 
 Variables = Any
 Batch = dict[str, jax.Array]
@@ -91,7 +92,8 @@ def make_steps(
     advance(variables, batch, adv, targets, step_size, steps) -> adv.
     read(variables, batch, adv, targets, survived) -> (survived [n] bool, counts):
       survived marks the images that were classified rightly at this reading and all
-      before; counts are the int32 scalars correct, target_hits and survived, and
+      before; counts are the int32 scalars correct, target_hits, survived and
+      not_finite, of images whose logits are not all numbers, and
       skipped if the batch has it: 1 for each broken image that its mask leaves out.
   """
   attack = pgd.PGD(eps=eps, step_size=0.0, steps=0)
@@ -121,13 +123,15 @@ def make_steps(
     targets: jax.Array,
     survived: jax.Array,
   ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    predicted = logits(variables, adv).argmax(-1)
+    scores = logits(variables, adv)
+    predicted = scores.argmax(-1)
     correct = (predicted == batch["label"]) & batch["mask"]
     survived = survived & correct
     counts = {
       "correct": correct,
       "target_hits": (predicted == targets) & batch["mask"],
       "survived": survived,
+      "not_finite": ~jnp.isfinite(scores).all(-1) & batch["mask"],
       **({"skipped": batch["skipped"]} if "skipped" in batch else {}),
     }
     counts = {k: jnp.sum(v, dtype=jnp.int32) for k, v in counts.items()}
@@ -156,17 +160,22 @@ def count_batch(
 
   Returns:
     "correct/0" and "target_hits/0" of the clean images; "correct/N" and
-    "target_hits/N" of each reading; "worst/correct", the images that no reading broke;
+    "target_hits/N" of each reading; "worst/correct", the images that no reading broke,
+    the clean one included;
     "skipped", the broken ones, if the batch counts them.
+
+  Raises:
+    UserError: logits are not finite.
   """
   targets, start = steps.begin(batch, key)
   everything = batch["mask"]
-  _, counts = steps.read(
+  survived, counts = steps.read(
     variables, batch, batch["image"].astype(jnp.float32), targets, everything
   )
+  _check_finite(counts, "on clean images")
   found = {f"{name}/0": counts[name] for name in ("correct", "target_hits")}
   found |= {"skipped": counts["skipped"]} if "skipped" in counts else {}
-  survived, worst = everything, counts["correct"]
+  worst = counts["survived"]
   for trajectory in plan:
     adv, done = start, 0
     for n in trajectory.readings:
@@ -176,11 +185,22 @@ def count_batch(
         done += chunk
         after_chunk(chunk)
       survived, counts = steps.read(variables, batch, adv, targets, survived)
+      _check_finite(counts, f"after {n} steps")
       found |= {f"{name}/{n}": counts[name] for name in ("correct", "target_hits")}
       worst = counts["survived"]
   return {
     name: int(count) for name, count in (found | {"worst/correct": worst}).items()
   }
+
+
+def _check_finite(counts: Mapping[str, jax.Array], when: str) -> None:
+  """Where logits are not numbers, the largest would be that of class 0."""
+  if images := int(counts["not_finite"]):
+    raise UserError(
+      f"the logits of {images} images are not finite {when}, and no prediction follows"
+      " from them: the network has diverged; train it with a smaller"
+      " --config.optimizer.lr_per_256, or compute in float32"
+    )
 
 
 def rows(

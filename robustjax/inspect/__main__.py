@@ -4,13 +4,9 @@ python -m robustjax.inspect runs/mbn_alp-mini
 """
 
 import argparse
-import contextlib
-import fcntl
-import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
 
 import jax
 from absl import logging
@@ -19,46 +15,16 @@ from robustjax.config import Config
 from robustjax.errors import UserError
 from robustjax.inspect import inspection, norms
 from robustjax.inspect.choice import Choice
-from robustjax.run import saved
-from robustjax.run import workdir as workdirs
+from robustjax.run import saved, workdir
+from robustjax.run.commandline import Parser, at_least, writable
 from robustjax.run.data import open_data
 from robustjax.runtime import log, parallel
 
 MISTAKE = 2  # the exit status of main.py
 
 
-@contextlib.contextmanager
-def _at_rest(run: Path) -> Iterator[None]:
-  """Keeps a training process out: it removes checkpoints that it keeps no longer."""
-  path = run / workdirs.LOCK
-  if not path.exists():
-    yield
-    return
-  with path.open() as lock:
-    try:
-      fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-      raise UserError(f"another process is at work in {run}: wait for it") from error
-    yield
-
-
-class _Parser(argparse.ArgumentParser):
-  def error(self, message: str) -> NoReturn:
-    raise UserError(f"{message}; --help says more")
-
-
 def _parser() -> argparse.ArgumentParser:
-  def at_least(low: int) -> Any:
-    def number(text: str) -> int:
-      if not text.isdigit() or int(text) < low:
-        raise argparse.ArgumentTypeError(
-          f"{text!r} is not a whole number from {low} up"
-        )
-      return int(text)
-
-    return number
-
-  parser = _Parser(
+  parser = Parser(
     prog="python -m robustjax.inspect",
     description="Writes statistics.json (running and batch statistics of a norm layer)"
     " and examples.npz (images and their adversarial ones), and a picture of each.",
@@ -113,25 +79,16 @@ def run(args: argparse.Namespace) -> None:
   if args.layers:
     _list_layers(config)
     return
-  with _at_rest(args.run):
+  with workdir.at_rest(args.run):
     mesh = parallel.mesh(jax.local_devices()[:1])
     state = saved.restore(config, args.run, mesh, args.step)
   data = open_data(config)
-  out = _folder(args.out or args.run)
+  out = writable(args.out or args.run)
   choice = Choice(args.layer, args.channels, args.seed, args.images, args.pgd)
   written = inspection.inspect(config, out, data, state, choice)
   if config.model.norm == "gn":
     log.say(f"There is no statistics.json: {norms.NO_STATISTICS}.")
   log.say("\n".join(map(str, written)))
-
-
-def _folder(path: Path) -> Path:
-  """Makes a folder, and finds now that it cannot be written to."""
-  with contextlib.suppress(OSError):
-    path.mkdir(parents=True, exist_ok=True)
-  if not (path.is_dir() and os.access(path, os.W_OK)):
-    raise UserError(f"{path} cannot be written to: name another folder with --out")
-  return path
 
 
 def _list_layers(config: Config) -> None:

@@ -13,7 +13,7 @@ from robustjax.evaluation import trajectory
 from robustjax.inspect.choice import Choice
 from robustjax.run import network
 from robustjax.run import workdir as workdirs
-from robustjax.run.data import read_images
+from robustjax.run.data import images_of
 from robustjax.runtime import log, parallel
 from robustjax.training.state import TrainState
 
@@ -92,7 +92,9 @@ def attacked_images(
   values = config.eval
   rng = np.random.default_rng(choice.seed)
   count = min(choice.images, values.images)
-  batch = read_images(config, source, np.sort(rng.choice(values.images, count, False)))
+  batch = images_of(config, source).read(
+    np.sort(rng.choice(values.images, count, False))
+  )
   steps = choice.steps or max(values.readings)
   (plan,) = trajectory.trajectories((steps,), values.eps, values.step_size)
   branch = "adv" if config.model.norm == "mbn" else "all"

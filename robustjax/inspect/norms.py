@@ -21,7 +21,7 @@ from robustjax.models import blocks
 from robustjax.models.norm import MOMENTUM
 from robustjax.run import network, steps
 from robustjax.run import workdir as workdirs
-from robustjax.run.data import read_images
+from robustjax.run.data import images_of
 from robustjax.runtime import log, parallel
 from robustjax.training import step
 from robustjax.training.state import TrainState
@@ -209,7 +209,7 @@ def _of_two_batches(
   variables = network.branches(config, state.variables)
   batches: dict[str, list[Any]] = {branch: [] for branch in variables}
   for row in indices:
-    batch = read_images(config, source, row)
+    batch = images_of(config, source).read(row)
     domains = {"clean": jnp.asarray(batch["image"], jnp.float32)}
     if config.loss.adv:
       domains["adv"] = attack(state, batch, key)[0]

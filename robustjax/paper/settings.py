@@ -20,6 +20,7 @@ LEFT_OUT = {
   "setting", "scale", "seed", "data.class_digest", "data.data_dir", "data.workers",
   "model.remat", "model.scan", "train.log_every_steps", "train.save_every_epochs",
   "train.validation_images", "eval.readings", "eval.images", "eval.batch_size",
+  "eval.attack", "eval.attack_images",
 }  # fmt: skip
 # What tells a data set from others. An image folder has another name, but where its
 # classes were checked to be those of a scale's data set, and its sizes are, it is that.

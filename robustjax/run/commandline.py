@@ -1,12 +1,17 @@
-"""The command line of a run: flags to its configuration, its folder and its hosts."""
+"""Command lines: a run's flags to its configuration, and what other commands share."""
 
+import argparse
+import contextlib
+import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from absl import flags
 
 from robustjax.config import Config
 from robustjax.config import flags as config_flags
+from robustjax.errors import UserError
 from robustjax.run import workdir as workdirs
 
 _WAIT = 120  # seconds for all processes to come
@@ -77,3 +82,57 @@ def usage() -> str:
     "Exit status: 0 complete, 2 a mistake, 143 stopped by a signal, 1 a bug or a\n"
     "process that did not come or was lost.\n\n" + config_flags.usage()
   )
+
+
+class Parser(argparse.ArgumentParser):
+  """Raises a mistake as a line, instead of ending the process."""
+
+  def error(self, message: str) -> NoReturn:
+    """Called by argparse."""
+    raise UserError(f"{message}; --help says more")
+
+  def add_hosts(self) -> None:
+    """The flags that say which of several processes this one is."""
+    self.add_argument("--coordinator", metavar="HOST:PORT", help="of several processes")
+    self.add_argument("--processes", type=at_least(1), help="how many there are")
+    self.add_argument("--process", type=at_least(0), help="which one this is")
+    self.add_argument("--wait", type=at_least(1), default=_WAIT, help="%(default)s s")
+
+
+def at_least(low: int) -> Callable[[str], int]:
+  """The type of a flag that is a whole number from `low` up."""
+
+  def number(text: str) -> int:
+    if not text.isdigit() or int(text) < low:
+      raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {low} up")
+    return int(text)
+
+  return number
+
+
+def above(low: float) -> Callable[[str], float]:
+  """The type of a flag that is a number above `low`."""
+
+  def number(text: str) -> float:
+    try:
+      value = float(text)
+    except ValueError:
+      value = low
+    if not low < value < float("inf"):
+      raise argparse.ArgumentTypeError(f"{text!r} is not a number above {low:g}")
+    return value
+
+  return number
+
+
+def writable(path: Path) -> Path:
+  """Makes a folder, and finds now that it cannot be written to.
+
+  Raises:
+    UserError: it cannot.
+  """
+  with contextlib.suppress(OSError):
+    path.mkdir(parents=True, exist_ok=True)
+  if not (path.is_dir() and os.access(path, os.W_OK)):
+    raise UserError(f"{path} cannot be written to: name another folder with --out")
+  return path

@@ -1,6 +1,7 @@
 """The images of a run: opened, checked, and in batches on the devices."""
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -103,29 +104,52 @@ def train_batches(
   return (parallel.shard(batch, mesh) for batch in local)
 
 
-def evaluation_batches(
-  config: Config, source: sources.Source, mesh: Any, first: int, count: int
-) -> Iterator[Batch]:
-  """source[first:first + count] in padded and masked batches, on the devices."""
+@dataclasses.dataclass(frozen=True)
+class Images:
+  """The images of a split as an evaluation sees them.
+
+  Attributes:
+    source: where they are.
+    transform: to pixels of one shape.
+    workers: processes that make batches; 0 makes them in threads of this one.
+    skip_broken: whether to go on without a broken image.
+  """
+
+  source: sources.Source
+  transform: transforms.Transform
+  workers: int = 0
+  skip_broken: bool = False
+
+  def batches(
+    self, indices: Sequence[int], batch_size: int, mesh: Any
+  ) -> Iterator[Batch]:
+    """Some of them, in padded and masked batches, on the devices."""
+    local = pipeline.evaluation_batches(
+      self.source,
+      self.transform,
+      indices=indices,
+      batch_size=batch_size,
+      process_index=jax.process_index(),
+      process_count=jax.process_count(),
+      workers=self.workers,
+      skip_broken=self.skip_broken,
+    )
+    return (parallel.shard(batch, mesh) for batch in local)
+
+  def read(self, indices: Iterable[int]) -> dict[str, npt.NDArray[Any]]:
+    """Some of them, on this host; the next readable one for each broken one."""
+    return pipeline.batch_of(self.source, self.transform, indices, self.skip_broken)
+
+
+def data_names(config: Config) -> dict[str, str]:
+  """The data set and the split that an evaluation is of."""
   data = config.data
-  local = pipeline.evaluation_batches(
-    source,
-    transforms.by_name(data.transform, train=False, size=data.image_size),
-    first=first,
-    count=count,
-    batch_size=config.eval.batch_size,
-    process_index=jax.process_index(),
-    process_count=jax.process_count(),
-    workers=data.workers,
-    skip_broken=data.broken_images == "skip",
-  )
-  return (parallel.shard(batch, mesh) for batch in local)
+  version = f":{data.version}" if data.version else ""
+  return {"data": f"{data.name}{version}", "split": data.test_split}
 
 
-def read_images(
-  config: Config, source: sources.Source, indices: npt.NDArray[Any]
-) -> dict[str, npt.NDArray[Any]]:
-  """A batch of some images of a source, transformed as for the evaluation."""
+def images_of(config: Config, source: sources.Source) -> Images:
+  """A split's images as the configuration wants them evaluated."""
   data = config.data
   transform = transforms.by_name(data.transform, train=False, size=data.image_size)
-  return pipeline.batch_of(source, transform, indices, data.broken_images == "skip")
+  return Images(source, transform, data.workers, data.broken_images == "skip")

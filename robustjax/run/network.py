@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from robustjax.config import Config
+from robustjax.evaluation.network import Network
 from robustjax.models import norm as norms
 from robustjax.models import resnet
 
@@ -77,4 +78,17 @@ def branches(config: Config, variables: Mapping[str, Any]) -> dict[str, Any]:
   return {
     "clean": norms.branch_of(dict(variables), "clean"),
     "adv": norms.branch_of(dict(variables), "adv"),
+  }
+
+
+def of_run(
+  config: Config, variables: Mapping[str, Any], platform: str
+) -> dict[str, Network]:
+  """Branch name -> that branch of a run's network, as evaluations take it."""
+  name = f"{config.setting}-{config.scale}"  # not its folder, which may move
+  logits = logits_fn(config, platform)
+  attacked = logits_fn(config, platform, attacked=True)
+  return {
+    branch: Network(name, branch, of_branch, logits, attacked)
+    for branch, of_branch in branches(config, variables).items()
   }

@@ -9,13 +9,15 @@ from clu import parameter_overview
 
 from robustjax import config as configs
 from robustjax.config import Config
-from robustjax.evaluation import evaluate, trajectory
+from robustjax.data import sample
+from robustjax.evaluation import evaluate, suite, trajectory
+from robustjax.evaluation.robustness import BATCH
 from robustjax.hosts import processes
 from robustjax.hosts.processes import Hosts
-from robustjax.run import network, pretrained, saved, steps
+from robustjax.run import network, pretrained, robustness, saved, steps
 from robustjax.run import schedule as schedules
 from robustjax.run import workdir as workdirs
-from robustjax.run.data import Data, evaluation_batches, train_batches
+from robustjax.run.data import Data, data_names, images_of, train_batches
 from robustjax.runtime import checkpoint, log, parallel
 from robustjax.runtime.preemption import Stop
 from robustjax.training import loop
@@ -112,10 +114,8 @@ def evaluation(run: Run, state: TrainState) -> dict[str, Any]:
   identity = evaluation_identity(config)
 
   def batches_from(done: int) -> Any:
-    first = done * values.batch_size
-    return evaluation_batches(
-      config, run.data.test, run.mesh, first, values.images - first
-    )
+    left = range(done * values.batch_size, values.images)
+    return images_of(config, run.data.test).batches(left, values.batch_size, run.mesh)
 
   # Where one host sees fewer counts than another, they would take other batches.
   progress = run.workdir / evaluate.PROGRESS
@@ -136,8 +136,47 @@ def evaluation(run: Run, state: TrainState) -> dict[str, Any]:
     stop=run.stop,
     shows=run.leads,
   )
+  if adaptive := attack(run, state):
+    results["adaptive"] = adaptive
   guesses = configs.guesses(config)
   return {"step": int(state.step), **results, "guesses": guesses, "identity": identity}
+
+
+def attack(run: Run, state: TrainState) -> list[dict[str, Any]]:
+  """Attacks every branch without a target, adaptively: what its robustness is.
+
+  Returns:
+    For each branch what was attacked with, and how many images it left.
+  """
+  config, values, mesh = run.config, run.config.eval, run.mesh
+  if not values.attack:
+    return []
+  platform = parallel.platform(mesh.devices.flat[0])
+  branches = network.of_run(config, state.variables, platform)
+  shape = config.data.image_size, config.data.image_size, config.data.channels
+  first = next(iter(branches.values()))
+  programs = suite.programs(first, steps.attacks(config), shape, mesh)
+  count, found = min(values.attack_images, len(run.data.test)), []
+  for name, branch in branches.items():
+    _, summary = robustness.evaluate(
+      branch,
+      branch,
+      programs,
+      attack=values.attack,
+      images=images_of(config, run.data.test),
+      indices=sample.indices(run.data.test, count),
+      data=data_names(config),
+      step=int(state.step),
+      seed=config.seed,
+      batch_size=BATCH,
+      mesh=mesh,
+      folder=run.workdir,
+      hosts=run.hosts,
+      stop=run.stop,
+    )
+    counts = {key: summary[key] for key in ("images", "clean", "robust")}
+    found.append({"branch": name, "attack": values.attack, "eps": values.eps, **counts})
+  return found
 
 
 def finish(run: Run, evaluation: dict[str, Any]) -> None:

@@ -30,9 +30,13 @@ def facts(config: Config, workdir: Path) -> dict[str, Any]:
   values = {f"config.{k}": v for k, v in configs.flatten(config).items()}
   for name in _OF_A_HOST:
     del values[f"config.{name}"]
+  return {**values, **installation(), "--workdir": str(workdir)}
+
+
+def installation() -> dict[str, str]:
+  """What of its software must be the same on every host."""
   versions = {"jax": jax.__version__, "jaxlib": jaxlib.__version__}
-  files = {f"the digest of {file}": d for file, d in code().items()}
-  return {**values, **versions, **files, "--workdir": str(workdir)}
+  return versions | {f"the digest of {file}": d for file, d in code().items()}
 
 
 def code() -> dict[str, str]:

@@ -12,12 +12,13 @@ from typing import Any
 import jax
 
 from robustjax.attacks import pgd
+from robustjax.attacks.balls import Ball
 from robustjax.config import Config
 from robustjax.data import sources
 from robustjax.errors import UserError
-from robustjax.evaluation import trajectory
+from robustjax.evaluation import suite, trajectory
 from robustjax.models import resnet
-from robustjax.run.data import evaluation_batches
+from robustjax.run.data import images_of
 from robustjax.run.network import logits_fn, network
 from robustjax.run.schedule import make_optimizer, schedule
 from robustjax.runtime import parallel
@@ -133,6 +134,16 @@ def check(config: Config, devices: int) -> None:
     config.train.batch_size, devices, config.model.group, "config.train.batch_size"
   )
   parallel.check_divides(config.eval.batch_size, devices, name="config.eval.batch_size")
+  try:
+    if config.eval.attack:
+      suite.check(attacks(config), config.data.classes)
+  except UserError as error:
+    raise UserError(f"config.eval.attack: {error}") from error
+
+
+def attacks(config: Config) -> tuple[suite.Attack, ...]:
+  """The adaptive attacks that an evaluation ends with."""
+  return suite.named(config.eval.attack, Ball("linf", config.eval.eps))
 
 
 def validation(
@@ -149,7 +160,8 @@ def validation(
 
   def validate(trained: state.TrainState) -> dict[str, float]:
     totals: Counter[str] = Counter()
-    for batch in evaluation_batches(config, source, mesh, len(source) - images, images):
+    last = range(len(source) - images, len(source))
+    for batch in images_of(config, source).batches(last, config.eval.batch_size, mesh):
       counts = jax.device_get(counted(trained, batch, key))
       totals.update({name: int(count) for name, count in counts.items()})
     if not totals["images"]:

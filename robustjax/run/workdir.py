@@ -1,5 +1,6 @@
 """The folder of a run: whose it is, and what is finished in it."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -107,6 +108,25 @@ def claim(workdir: Path, config: Config) -> TextIO:
   os.fsync(lock.fileno())  # or some network file systems would not show it to others
   log.write_json(workdir / CONFIG, _record(config))
   return lock
+
+
+@contextlib.contextmanager
+def at_rest(run: Path) -> Iterator[None]:
+  """Keeps a training process out: it removes checkpoints that it keeps no longer.
+
+  Raises:
+    UserError: one is at work.
+  """
+  path = run / LOCK
+  if not path.exists():
+    yield
+    return
+  with path.open() as lock:
+    try:
+      fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+      raise UserError(f"another process is at work in {run}: wait for it") from error
+    yield
 
 
 def holder(workdir: Path) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import tensorboardX
 import tqdm
 
@@ -94,6 +96,16 @@ def write_atomically(path: Path, text: str) -> None:
   part = path.with_name(path.name + ".part")
   with part.open("w") as file:
     file.write(text)
+    file.flush()
+    os.fsync(file.fileno())
+  part.replace(path)
+
+
+def save_array(path: Path, array: npt.NDArray[Any]) -> None:
+  """Writes a .npy file that is never seen half-written."""
+  part = path.with_name(path.name + ".part")
+  with part.open("wb") as file:
+    np.save(file, array, allow_pickle=False)
     file.flush()
     os.fsync(file.fileno())
   part.replace(path)

@@ -1,0 +1,1 @@
+"""Any network against attacks by name: what it is, its images, its command."""

@@ -1,0 +1,185 @@
+"""Evaluates any network, image by image.
+
+python -m robustjax.evaluate runs/mbn_alp-mini --attack=standard --branch=adv
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import logging
+
+from robustjax.attacks.balls import Ball
+from robustjax.data import sample
+from robustjax.errors import UserError
+from robustjax.evaluate import picture, words
+from robustjax.evaluate.subject import Subject, Wanted, open_subject
+from robustjax.evaluation import suite
+from robustjax.evaluation.robustness import BATCH
+from robustjax.hosts import cluster, processes
+from robustjax.run import robustness, start
+from robustjax.run.commandline import Parser, above, at_least
+from robustjax.runtime import log, parallel
+from robustjax.runtime.preemption import Stop, Stopped
+
+
+def parser() -> Parser:
+  """The flags."""
+  made = Parser(
+    prog="python -m robustjax.evaluate",
+    description="Attacks a network image by image and keeps a ledger of it.",
+    epilog="Exit status: 0 complete, 2 a mistake, 143 stopped by a signal: the same"
+    " command goes on. 1 is a bug or a process that did not come or was lost.",
+    allow_abbrev=False,
+  )
+  add = made.add_argument
+  add("what", metavar="WHAT", help="the folder of a run, or package.module:function,"
+    " which returns a function of images [n, h, w, c] in 0..255 to logits")  # fmt: skip
+  names = ", ".join(suite.NAMES)
+  add("--attack", default="standard", metavar="NAME,...",
+    help=f"standard (AutoAttack: {', '.join(suite.STANDARD)}), or some of {names},"
+    " each on the survivors of those before; %(default)s")  # fmt: skip
+  add("--branch", help="whose predictions count: clean or adv; adv by default")
+  add("--attack_branch", help="which one the attacks see; --branch by default")
+  add("--norm", choices=("linf", "l2"), default="linf", help="%(default)s")
+  add("--eps", type=above(0), help="of 255; a run's own by default")
+  add("--images", type=at_least(1), help="how many; a run's own number by default")
+  add("--ids", type=Path, metavar="FILE", help="of images: an index or a name a line")
+  add("--seed", type=at_least(0), default=0, help="%(default)s")
+  add("--batch_size", type=at_least(1), default=BATCH,
+    help="images a device; %(default)s")  # fmt: skip
+  add("--out", type=Path, metavar="DIR", help="by default RUN/evaluations/...")
+  add("--save_images", action="store_true", help="keep what broke them, in DIR/adv")
+  add("--robustbench", type=Path, metavar="FILE",
+    help="write RobustBench's entry of a standard evaluation")  # fmt: skip
+  options = made.add_argument_group("constants of the attacks")
+  default = suite.Options()
+  add = options.add_argument
+  add("--steps", type=at_least(1), default=default.steps, help="%(default)s")
+  add("--restarts", type=at_least(1), default=default.restarts, help="%(default)s")
+  add("--queries", type=at_least(1), default=default.queries, help="%(default)s")
+  add("--targets", type=at_least(1), default=default.targets, help="%(default)s")
+  add("--step_size", type=above(0), help="of pgd and pgd-t; 2.5 eps / steps")
+  add("--loss", choices=suite.LOSSES, help="of pgd (ce) and pgd-t (margin)")
+  add("--iterate", choices=("best", "last"), default="best", help="of pgd and pgd-t")
+  images = made.add_argument_group("images: a run brings its own")
+  add = images.add_argument
+  add("--data", metavar="NAME", help="a TFDS name, a folder or a .npz file")
+  add("--data_dir", metavar="DIR", help="where TFDS prepared it")
+  add("--split", help="test by default")
+  add("--transform", choices=("imagenet", "small", "none"))
+  add("--size", type=at_least(1), help="side of an image, in pixels")
+  add("--channels", type=int, choices=(1, 3), help="of an image folder")
+  made.add_hosts()
+  return made
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """The command line; returns the exit status."""
+  logging.set_verbosity(logging.FATAL)  # libraries' chatter; what matters is raised
+  words_given = list(sys.argv[1:] if argv is None else argv)
+  hosts, status = processes.Hosts(), 0
+  try:
+    if words_given[:1] == ["--compare"]:
+      log.say(words.compared([Path(word) for word in words_given[1:]]))
+      return 0
+    args = parser().parse_args(words_given)
+    own = cluster.member(args.coordinator, args.processes, args.process, args.wait)
+    hosts = processes.join(own, start.installation() | _facts(args), args.wait)
+    run(args, hosts)
+  except UserError as error:
+    hosts.end(str(error), processes.status(error))
+    return processes.status(error)
+  except Stopped as stopped:
+    log.complain(f"stopped {stopped}: the same command goes on from there", hosts.leads)
+    status = processes.STOPPED
+  except Exception as error:
+    hosts.broke(error)
+    raise
+  hosts.leave()
+  return status
+
+
+def _facts(args: argparse.Namespace) -> dict[str, Any]:
+  """What must be the same on every host; it is also what tells one run from another."""
+  of_a_host = ("coordinator", "processes", "process", "wait", "data_dir")
+  flags = {f"--{name}": v for name, v in vars(args).items() if name not in of_a_host}
+  known: dict[str, Any] = json.loads(json.dumps(flags, default=str))
+  return known | {"--workdir": str(args.out or args.what)}
+
+
+def run(args: argparse.Namespace, hosts: processes.Hosts) -> None:
+  """Everything between the flags and the files in --out."""
+  stop, mesh = Stop().listen(), parallel.mesh()
+  _attacks(args, 1.0)  # a wrong name is found before anything is read
+  wanted = Wanted(
+    args.data, args.data_dir, args.split, args.transform, args.size, args.channels
+  )
+  subject = open_subject(args.what, wanted, mesh)
+  eps = args.eps or (subject.eps if args.norm == "linf" else None)
+  if eps is None:
+    raise UserError("how far may a pixel change? Say --eps=, of 255")
+  network = subject.branch(args.branch)
+  attacked = subject.branch(args.attack_branch or network.branch)
+  attacks = _attacks(args, eps, attacked.branch != network.branch)
+  indices = _indices(args, subject)
+  programs = suite.programs(attacked, attacks, subject.shape, mesh)
+  out, summary = robustness.evaluate(
+    network,
+    attacked,
+    programs,
+    attack=args.attack,
+    images=subject.images,
+    indices=indices,
+    data=subject.data,
+    step=subject.step,
+    seed=args.seed,
+    batch_size=args.batch_size,
+    mesh=mesh,
+    folder=subject.folder,
+    out=args.out,
+    save_images=args.save_images,
+    hosts=hosts,
+    stop=stop,
+  )
+  if hosts.leads:
+    _show(args, out, summary)
+
+
+def _show(args: argparse.Namespace, out: Path, summary: dict[str, Any]) -> None:
+  drawn = picture.draw(out, summary)
+  log.say(f"\n{words.table(summary)}\n\nLedger: {out / 'images.jsonl'}\n"
+    f"Picture: {drawn}")  # fmt: skip
+  if args.robustbench:
+    from robustjax.evaluate import robustbench
+
+    robustbench.write(args.robustbench, summary)
+
+
+def _attacks(
+  args: argparse.Namespace, eps: float, transfer: bool = False
+) -> tuple[suite.Attack, ...]:
+  options = suite.Options(
+    args.steps, args.restarts, args.queries, args.targets, args.step_size, args.loss,
+    args.iterate == "last",
+  )  # fmt: skip
+  return suite.named(args.attack, Ball(args.norm, eps), options, transfer)
+
+
+def _indices(args: argparse.Namespace, subject: Subject) -> Sequence[int]:
+  """The images that are asked for."""
+  source = subject.images.source
+  if args.ids:
+    if args.images:
+      raise UserError("--ids says which images: leave --images out")
+    from robustjax.data import ids
+
+    return ids.indices(args.ids, source)
+  return sample.indices(source, args.images or subject.count or len(source))
+
+
+if __name__ == "__main__":
+  sys.exit(main())

@@ -1,0 +1,231 @@
+"""What is evaluated: the folder of a run, or a function of somebody else's."""
+
+import dataclasses
+import importlib
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from robustjax.config import Config
+from robustjax.data import sources, transforms
+from robustjax.errors import UserError
+from robustjax.evaluation.network import Logits, Network
+from robustjax.run import network as networks
+from robustjax.run import saved, workdir
+from robustjax.run.data import Images, data_names, images_of, open_data
+from robustjax.runtime import parallel
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+  """A network with all its branches, and the images that go with it.
+
+  Attributes:
+    name: as it was asked for.
+    networks: branch -> network: "clean" and "adv" of Mixture BN, else "all".
+    images: of the split.
+    shape: of an image, [h, w, c].
+    data: the name of the data set and its version or split.
+    eps: of 255, if a configuration says it.
+    count: how many images, if a configuration says it.
+    step: of the checkpoint; None if it is no run.
+    folder: where results go if nobody says.
+  """
+
+  name: str
+  networks: Mapping[str, Network]
+  images: Images
+  shape: tuple[int, int, int]
+  data: Mapping[str, str]
+  eps: float | None
+  count: int | None
+  step: int | None
+  folder: Path
+
+  def branch(self, name: str | None) -> Network:
+    """One branch: by default the adv one where there are two.
+
+    Raises:
+      UserError: there is none of that name.
+    """
+    known = self.networks
+    wanted = name or ("adv" if "adv" in known else "all")
+    if wanted not in known:
+      raise UserError(
+        f"{self.name} has no branch {wanted!r}: name {' or '.join(known)} with --branch"
+      )
+    return known[wanted]
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+  """What a command line says of images; None is as the run, or else the data, has it.
+
+  Attributes:
+    data: a TFDS name, a folder or a .npz file.
+    data_dir: where TFDS prepared it.
+    split: such as "test".
+    transform: "imagenet", "small" or "none".
+    size: the side of an image, in pixels.
+    channels: 1 or 3, of an image folder.
+  """
+
+  data: str | None = None
+  data_dir: str | None = None
+  split: str | None = None
+  transform: str | None = None
+  size: int | None = None
+  channels: int | None = None
+
+
+def open_subject(what: str, wanted: Wanted, mesh: Any) -> Subject:
+  """Opens a network and its images.
+
+  Args:
+    what: the folder of a run, or "package.module:function".
+    wanted: which images.
+    mesh: the devices, from `parallel.mesh`.
+
+  Raises:
+    UserError: there is no such run or function, no such images, or they do not fit.
+  """
+  folder = Path(what).expanduser()
+  if ":" in what and not folder.exists():
+    return _of_function(what, wanted)
+  return _of_run(folder, wanted, mesh)
+
+
+def _of_run(run: Path, wanted: Wanted, mesh: Any) -> Subject:
+  config = saved.read_config(run)
+  values = config.data
+  images = _run_images(config, wanted)
+  with workdir.at_rest(run):
+    state = saved.restore(config, run, mesh)
+  platform = parallel.platform(mesh.devices.flat[0])
+  size = wanted.size or values.image_size
+  return Subject(
+    name=str(run),
+    networks=networks.of_run(config, state.variables, platform),
+    images=images,
+    shape=(size, size, values.channels),
+    data=data_names(config)
+    if wanted == Wanted()
+    else {"data": wanted.data or values.name, "split": images.source.split},
+    eps=config.eval.eps,
+    count=None if wanted.data else config.eval.images,
+    step=int(state.step),
+    folder=run,
+  )
+
+
+def _run_images(config: Config, wanted: Wanted) -> Images:
+  """The run's own images, or others that its network can take."""
+  values = config.data
+  if wanted == Wanted():
+    return images_of(config, open_data(config).test)
+  name = wanted.data or values.name
+  source = sources.open_source(
+    name,
+    split=wanted.split or values.test_split,
+    data_dir=wanted.data_dir or values.data_dir or None,
+    version=None if wanted.data else values.version,
+    channels=values.channels,
+  )
+  if source.num_classes > values.classes:
+    raise UserError(
+      f"{name} has {source.num_classes} classes, and the network tells"
+      f" {values.classes} apart: name its own data with --data"
+    )
+  transform = transforms.by_name(
+    wanted.transform or values.transform, False, wanted.size or values.image_size
+  )
+  return Images(source, transform, skip_broken=values.broken_images == "skip")
+
+
+def _of_function(what: str, wanted: Wanted) -> Subject:
+  if not wanted.data:
+    raise UserError(
+      f"{what} brings no images: name a data set, a folder or a .npz file with --data"
+    )
+  logits_fn = _load(what)
+  source = sources.open_source(
+    wanted.data,
+    split=wanted.split or "test",
+    data_dir=wanted.data_dir,
+    channels=wanted.channels or 3,
+  )
+  height, width, channels = source.image_shape
+  size = wanted.size or height or 224
+  of_one_size = height is not None and height == width
+  transform = wanted.transform or ("none" if of_one_size else "imagenet")
+  shape = (size, size, channels)
+  variables, logits = hoisted(what, logits_fn, shape)
+  return Subject(
+    name=what,
+    networks={"all": Network(what, "all", variables, logits, logits)},
+    images=Images(source, transforms.by_name(transform, False, size)),
+    shape=shape,
+    data={"data": wanted.data, "split": source.split},
+    eps=None,
+    count=None,
+    step=None,
+    folder=Path("runs") / what.replace(":", "."),
+  )
+
+
+def _load(what: str) -> Callable[[jax.Array], jax.Array]:
+  """The logits function that package.module:function returns."""
+  module, _, function = what.partition(":")
+  if "" not in sys.path:
+    sys.path.insert(0, "")
+  try:
+    make = getattr(importlib.import_module(module), function)
+  except ModuleNotFoundError as error:
+    raise UserError(
+      f"{what}: there is no module {error.name}; start where it can be imported from,"
+      " or put its folder in PYTHONPATH"
+    ) from error
+  except AttributeError as error:
+    raise UserError(f"{what}: the module {module} has no {function}") from error
+  logits_fn = make()
+  if not callable(logits_fn):
+    raise UserError(
+      f"{what}() returns a {type(logits_fn).__name__}: it must return a function of"
+      " images [n, h, w, c] in 0..255 to logits [n, classes]"
+    )
+  return logits_fn
+
+
+def hoisted(
+  name: str, logits_fn: Callable[[jax.Array], jax.Array], shape: tuple[int, int, int]
+) -> tuple[Any, Logits]:
+  """The arrays that a function closes over, and the function of them and of images.
+
+  As arguments they lie in memory once; as constants they would be in every program,
+  which takes long to compile.
+
+  Raises:
+    UserError: it cannot be traced, in its own words.
+  """
+
+  def traced(count: int) -> Any:
+    return jax.make_jaxpr(logits_fn)(jax.ShapeDtypeStruct((count, *shape), jnp.float32))
+
+  try:
+    first = traced(2)
+  except Exception as error:  # whatever somebody's code raises
+    reason = (str(error).splitlines() or [""])[0]
+    raise UserError(
+      f"{name} cannot be computed by JAX on images {[2, *shape]}:"
+      f" {type(error).__name__}: {reason}"
+    ) from error
+
+  def logits(consts: Any, images: jax.Array) -> jax.Array:
+    (out,) = jax.core.eval_jaxpr(traced(len(images)).jaxpr, consts, images)
+    return out
+
+  return first.consts, logits

@@ -1,0 +1,35 @@
+"""What an evaluation says in a terminal."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from robustjax.report.intervals import wilson
+from robustjax.report.table import align
+
+
+def table(summary: Mapping[str, Any]) -> str:
+  """The images that are right, before any attack and after each.
+
+  Args:
+    summary: what summary.json holds.
+  """
+  images = summary["images"]
+  rows: list[Sequence[str]] = [
+    ("attack", "attacked", "broken", "right", "accuracy", "95 % interval")
+  ]
+
+  def row(name: str, attacked: str, broken: str, right: int) -> None:
+    low, high = wilson(right, images)
+    interval = f"{low:.1%} to {high:.1%}"
+    right_of = f"{right} / {images}"
+    rows.append((name, attacked, broken, right_of, f"{right / images:.1%}", interval))
+
+  left = summary["clean"]
+  row("none (clean)", "", "", left)
+  for attack in summary["attacks"]:
+    left -= attack["broken"]
+    row(attack["name"], str(attack["attacked"]), str(attack["broken"]), left)
+  text = align(rows, right=range(1, 5))
+  if summary["skipped"]:
+    text += f"\nbroken images, which no row counts: {summary['skipped']}"
+  return text
