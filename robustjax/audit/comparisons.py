@@ -62,7 +62,7 @@ def transfer(evidence: Evidence, no_others: str) -> Check:
     return not_made("transfer", no_others)
   broken = np.any([found.broken for found in evidence.transfers.values()], 0)
   made_on = " or ".join(evidence.transfers)
-  what = f"broken as attacked on {made_on}, and not on the network itself"
+  what = f"broken as attacked on {made_on}, and by no attack on its own"
   return share(evidence, broken & ~evidence.white_box, "transfer", what)
 
 

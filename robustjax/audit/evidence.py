@@ -175,10 +175,10 @@ def gather(
     attacks["square"] = programs.judged(programs.square(eps))
   transfers = {}
   for other in others:
-    branch = "" if other.branch == "all" else f", branch {other.branch}"
-    say(f"images made on {other.name}{branch}")
+    name = _called(other, network)
+    say(f"images made on {name}")
     made = Programs(other, rows, norm, seed, mesh, effort).apgd("ce", eps)
-    transfers[f"{other.name}{branch}"] = programs.judged(made)
+    transfers[name] = programs.judged(made)
   read = {eps: long["first"] <= effort.steps}
   return Evidence(
     images=np.asarray(images),
@@ -200,6 +200,14 @@ def gather(
     ladder=read
     | {rung: found["first"] <= effort.steps for rung, found in walked.items()},
   )
+
+
+def _called(other: Network, network: Network) -> str:
+  """The name of another network, or of the other branch of the same."""
+  branch = "" if other.branch == "all" else f"branch {other.branch}"
+  if branch and other.name == network.name:
+    return branch
+  return f"{other.name}, {branch}" if branch else other.name
 
 
 def ask(programs: Programs, seed: int) -> Answers:
