@@ -14,7 +14,6 @@ from audit_networks import (
   failed,
   faulty,
   mlp,
-  network,
   trained,
 )
 from conftest import lively, tiny
@@ -112,11 +111,11 @@ def test_the_checks_are_the_table():
 
 
 def test_an_audit_of_nothing_is_refused():
-  images, _ = blobs(8)
-  wrong = (mlp(trained(), images).argmax(-1) + 1) % 5
-  with pytest.raises(UserError, match="none of 8 images is classified rightly"):
-    audited(network(mlp, trained()), data=(images, np.asarray(wrong)))
+  net, (images, labels) = faulty(""), blobs(96)
+  seen = np.asarray(mlp(trained(), images).argmax(-1))
+  with pytest.raises(UserError, match="none of 96 images is classified rightly"):
+    audited(net, data=(images, (seen + 1) % 5))
   with pytest.raises(UserError, match="5 outputs, .* go up to 7"):
-    audited(network(mlp, trained()), data=(images, np.full(8, 7)))
+    audited(net, data=(images, labels + 3))
   with pytest.raises(UserError, match="eps is 0"):
-    audited(network(mlp, trained()), eps=0.0)
+    audited(net, eps=0.0)

@@ -119,7 +119,8 @@ def _others(
       f"{args.other} takes images of {list(other.shape)} and {args.what} of"
       f" {list(subject.shape)}: --other must be a network for the same images"
     )
-  return [*own, *other.networks.values()]
+  # A run is called by its setting, and two may have the same.
+  return [*own, *(one._replace(name=args.other) for one in other.networks.values())]
 
 
 def targeted_alone(run: Path) -> bool:

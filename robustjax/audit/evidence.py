@@ -154,32 +154,22 @@ def gather(
       f"{network.name} has {classes} outputs, and the images' classes go up to"
       f" {labels.max()}: they are of another data set"
     )
-  key = jax.random.fold_in(jax.random.key(seed, impl="threefry2x32"), 1)
-  keys = pgd.image_keys(key, jnp.asarray(indices))
-  rows["target"] = np.asarray(pgd.random_targets(jnp.asarray(labels), classes, keys))
+  rows["target"] = _targets(labels, indices, classes, seed)
   say("single steps")
   flat, rise, parts = _single_steps(programs, eps)
   say(f"PGD-{effort.most} and larger eps")
   long = programs.walk("ce", eps, effort.most)
-  rungs = ladder(eps, norm, int(np.prod(images.shape[1:])))
-  walked = {rung: programs.walk("ce", rung, effort.steps) for rung in rungs[1:]}
+  broken = {eps: long["first"] <= effort.steps}
+  for rung in ladder(eps, norm, int(np.prod(images.shape[1:])))[1:]:
+    broken[rung] = programs.walk("ce", rung, effort.steps)["first"] <= effort.steps
   attacks = {"fgsm": parts.pop(1.0), "pgd": programs.judged(long["adv"])}
-  targeted = programs.walk("target", eps, effort.steps)
-  attacks["pgd-target"] = programs.judged(targeted["adv"])
-  for loss in ("ce", "margin", "scaled"):
-    say(f"Auto-PGD: {loss}")
-    attacks[f"apgd-{loss}"] = programs.judged(programs.apgd(loss, eps))
-  attacks["apgd-rounded"] = programs.judged(programs.apgd("ce", eps, rounded=True))
-  if norm == "linf":
-    say(f"Square: {effort.queries} queries")
-    attacks["square"] = programs.judged(programs.square(eps))
+  attacks |= _attacks(programs, eps, say)
   transfers = {}
   for other in others:
     name = _called(other, network)
     say(f"images made on {name}")
     made = Programs(other, rows, norm, seed, mesh, effort).apgd("ce", eps)
     transfers[name] = programs.judged(made)
-  read = {eps: long["first"] <= effort.steps}
   return Evidence(
     images=np.asarray(images),
     labels=labels,
@@ -197,9 +187,30 @@ def gather(
     attacks=attacks,
     parts=parts,
     transfers=transfers,
-    ladder=read
-    | {rung: found["first"] <= effort.steps for rung, found in walked.items()},
+    ladder=broken,
   )
+
+
+def _targets(labels: Array, indices: Array, classes: int, seed: int) -> Array:
+  """A random other class for each image, from its index and the seed."""
+  key = jax.random.fold_in(jax.random.key(seed, impl="threefry2x32"), 1)
+  keys = pgd.image_keys(key, jnp.asarray(indices))
+  return np.asarray(pgd.random_targets(jnp.asarray(labels), classes, keys))
+
+
+def _attacks(
+  programs: Programs, eps: float, say: Callable[[str], None]
+) -> dict[str, Found]:
+  """PGD to targets, Auto-PGD on its losses, and Square."""
+  made = {"pgd-target": programs.walk("target", eps, programs.effort.steps)["adv"]}
+  for loss in ("ce", "margin", "scaled"):
+    say(f"Auto-PGD: {loss}")
+    made[f"apgd-{loss}"] = programs.apgd(loss, eps)
+  made["apgd-rounded"] = programs.apgd("ce", eps, rounded=True)
+  if programs.norm == "linf":
+    say(f"Square: {programs.effort.queries} queries")
+    made["square"] = programs.square(eps)
+  return {name: programs.judged(adv) for name, adv in made.items()}
 
 
 def _called(other: Network, network: Network) -> str:

@@ -81,7 +81,7 @@ class Programs:
     effort: Effort,
   ):
     self.network, self.rows, self.mesh, self.effort = network, rows, mesh, effort
-    self._norm = norm
+    self.norm = norm
     # Named, so that a program draws the same whatever JAX's default is.
     self._key = jax.random.key(seed, impl="threefry2x32")
     self._variables = parallel.replicate(network.variables, mesh)
@@ -167,7 +167,7 @@ class Programs:
     return self.over(program, self.rows, self._key, np.float32(eps))["adv"]
 
   def _attack(self, make: Callable[..., Any], logits: Logits) -> Callable[..., Any]:
-    return make(logits, self._norm, self.effort, self.mesh)
+    return make(logits, self.norm, self.effort, self.mesh)
 
 
 # Programs are kept: another branch is the same function of other variables.
