@@ -12,7 +12,7 @@ PACKAGE = pathlib.Path(__file__).parents[1] / "robustjax"
 
 # What each room of the package may import from the others, besides itself and errors.
 # main puts the rooms together: it may import all, and none may import it. A room's
-# command line, its __main__.py, may import what main may.
+# command line, its __main__.py, may import what main may too.
 PURE = {"data", "models", "attacks"}
 OF_A_RUN = PURE | {"config", "training", "evaluation", "runtime", "hosts"}
 MAY_IMPORT: dict[str, set[str]] = {
@@ -29,6 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
   "evaluation": PURE | {"runtime"},
   "run": OF_A_RUN,
   "inspect": OF_A_RUN | {"run", "report"},
+  "audit": PURE | {"config", "evaluation", "runtime", "run", "evaluate", "report"},
   "preflight": OF_A_RUN | {"run", "report", "paper"},
   "main": OF_A_RUN | {"run", "report", "inspect"},
 }
@@ -56,10 +57,9 @@ def names(tree: ast.AST) -> Iterator[tuple[int, str]]:
 def may_import(file: str, name: str) -> bool:
   room = file.split("/")[0].removesuffix(".py")
   top, _, rest = name.partition(".")
+  others = MAY_IMPORT.get(room, set())
   if file.endswith("__main__.py"):
-    others = MAY_IMPORT["main"]
-  else:
-    others = MAY_IMPORT.get(room, set())
+    others = others | MAY_IMPORT["main"]
   if top != "robustjax":
     return room not in NOT_IN.get(top, ()) and ONLY_IN.get(top, file) == file
   return rest.split(".")[0] in {room, "errors", "__version__", *others}
@@ -111,6 +111,8 @@ def test_file_keeps_to_the_layout(file: str) -> None:
     ("training/loop.py", "from robustjax.run import stages"),
     ("run/stages.py", "from robustjax import main"),
     ("run/stages.py", "from robustjax.inspect import inspection"),
+    ("run/stages.py", "from robustjax.audit import audit"),
+    ("audit/audit.py", "from robustjax.training import state"),
     ("report/runs.py", "def f():\n  import jax.numpy as jnp"),
     ("report/figures.py", "from robustjax.training import state"),
     ("config/checks.py", "from robustjax.run import commandline"),

@@ -1,0 +1,1 @@
+"""An audit of a network for gradient masking: checks, one verdict, a page."""

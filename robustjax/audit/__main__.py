@@ -1,0 +1,146 @@
+"""Audits a network for gradient masking: whether its accuracy under attack is real.
+
+python -m robustjax.audit runs/mbn_alp-mini --branch=adv
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+from absl import logging
+
+from robustjax.audit import written
+from robustjax.audit.audit import Audit, audit
+from robustjax.data import sample
+from robustjax.errors import UserError
+from robustjax.evaluate.subject import Subject, Wanted, open_subject
+from robustjax.evaluation.network import Network
+from robustjax.run.commandline import Parser, above, at_least, writable
+from robustjax.runtime import log, parallel
+
+MISTAKE = 2  # the exit status of main.py
+AUDITS = "audits"  # of a run's folder
+IMAGES = 128  # enough for a share of 0.02 to be more than two
+
+
+def parser() -> Parser:
+  """The flags."""
+  made = Parser(
+    prog="python -m robustjax.audit",
+    description="Says of a network's robustness: clean, suspicious or masked; and"
+    " writes audit.json and audit.png with every check that says so.",
+    epilog="Exit status: 0 complete, whatever the verdict; 2 a mistake; 1 a bug.",
+    allow_abbrev=False,
+  )
+  add = made.add_argument
+  add("what", metavar="WHAT", help="the folder of a run, or package.module:function,"
+    " which returns a function of images [n, h, w, c] in 0..255 to logits")  # fmt: skip
+  add("--branch", help="clean or adv; adv by default")
+  add("--other", metavar="WHAT", help="another network, whose adversarial images are"
+    " tried on this one too, as those of its own other branch are")  # fmt: skip
+  add("--norm", choices=("linf", "l2"), default="linf", help="%(default)s")
+  add("--eps", type=above(0), help="of 255; a run's own by default")
+  add("--images", type=at_least(1), default=IMAGES, help="how many; %(default)s")
+  add("--seed", type=at_least(0), default=0, help="%(default)s")
+  add("--out", type=Path, metavar="DIR", help="by default RUN/audits/BRANCH")
+  images = made.add_argument_group("images: a run brings its own")
+  add = images.add_argument
+  add("--data", metavar="NAME", help="a TFDS name, a folder or a .npz file")
+  add("--data_dir", metavar="DIR", help="where TFDS prepared it")
+  add("--split", help="test by default")
+  add("--transform", choices=("imagenet", "small", "none"))
+  add("--size", type=at_least(1), help="side of an image, in pixels")
+  add("--channels", type=int, choices=(1, 3), help="of an image folder")
+  return made
+
+
+def run(args: argparse.Namespace) -> Audit:
+  """Everything between the flags and the files in --out.
+
+  Raises:
+    UserError: a mistake, in one line.
+  """
+  mesh = parallel.mesh(jax.local_devices())
+  wanted = Wanted(
+    args.data, args.data_dir, args.split, args.transform, args.size, args.channels
+  )
+  subject = open_subject(args.what, wanted, mesh)
+  network = subject.branch(args.branch)
+  eps = args.eps or (subject.eps if args.norm == "linf" else None)
+  if eps is None:
+    raise UserError("how far may a pixel change? Say --eps=, of 255")
+  out = writable(args.out or subject.folder / AUDITS / network.branch)
+  others = _others(args, subject, network, wanted, mesh)
+  source = subject.images.source
+  count = min(args.images, len(source))
+  images = subject.images.read(sample.indices(source, count))
+  log.complain(f"{count} images, eps {eps:g}; every program compiles first")
+  found = audit(
+    network,
+    others,
+    images["image"],
+    images["label"],
+    images["index"],
+    eps=eps,
+    norm=args.norm,
+    seed=args.seed,
+    identity=dict(subject.data) | ({"step": subject.step} if subject.step else {}),
+    targeted=targeted_alone(subject.folder),
+    no_others="it has no other branch: name another network with --other",
+    mesh=mesh,
+    say=log.complain,
+  )
+  paths = written.write(found, out, source.class_names)
+  log.say(f"\n{written.table(found.result)}\n\n" + "\n".join(map(str, paths)))
+  return found
+
+
+def _others(
+  args: argparse.Namespace,
+  subject: Subject,
+  network: Network,
+  wanted: Wanted,
+  mesh: Any,
+) -> list[Network]:
+  """The network's other branches, and those of --other.
+
+  Raises:
+    UserError: --other takes images of another shape.
+  """
+  own = [one for one in subject.networks.values() if one.branch != network.branch]
+  if not args.other:
+    return own
+  other = open_subject(args.other, wanted, mesh)
+  if other.shape != subject.shape:
+    raise UserError(
+      f"{args.other} takes images of {list(other.shape)} and {args.what} of"
+      f" {list(subject.shape)}: --other must be a network for the same images"
+    )
+  # A run is called by its setting, and two may have the same.
+  return [*own, *(one._replace(name=args.other) for one in other.networks.values())]
+
+
+def targeted_alone(run: Path) -> bool:
+  """Whether all that a run has read of its robustness is against random targets."""
+  path = run / "evaluation.json"
+  if not path.exists() or any(run.glob("evaluations/*/summary.json")):
+    return False
+  return not log.read_json(path).get("adaptive")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """The command line; returns the exit status."""
+  logging.set_verbosity(logging.FATAL)  # libraries' chatter; what matters is raised
+  try:
+    run(parser().parse_args(argv))
+  except UserError as error:
+    print(f"error: {error}", file=sys.stderr)
+    return MISTAKE
+  return 0
+
+
+if __name__ == "__main__":
+  sys.exit(main())
