@@ -11,8 +11,8 @@ from networks import COUNT, LABELS, SIDE
 
 from robustjax.attacks.balls import Ball
 from robustjax.errors import UserError
+from robustjax.evaluation import compiled, suite
 from robustjax.evaluation import ledger as ledgers
-from robustjax.evaluation import suite
 from robustjax.evaluation.ledger import Ledger
 from robustjax.evaluation.robustness import Evaluation
 from robustjax.runtime import parallel
@@ -46,7 +46,7 @@ def programs(devices, names=NAMES, transfer=False):
   if key not in _programs:
     attacks = suite.named(names, BALL, OPTIONS, transfer)
     shape = SIDE, SIDE, 3
-    _programs[key] = suite.programs(networks.network(), attacks, shape, mesh)
+    _programs[key] = compiled.programs(networks.network(), attacks, shape, mesh)
   return mesh, _programs[key]
 
 
@@ -186,7 +186,7 @@ def test_programs_do_not_grow_with_images_targets_or_queries(tmp_path):
       options = suite.Options(steps=3, queries=queries, targets=targets, restarts=2)
       attacks = suite.named(NAMES, BALL, options)
       mesh = parallel.mesh(jax.devices()[:2])
-      made = suite.programs(networks.network(), attacks, (SIDE, SIDE, 3), mesh)
+      made = compiled.programs(networks.network(), attacks, (SIDE, SIDE, 3), mesh)
       evaluate(tmp_path / str(images), devices=2, programs=made, indices=range(images))
       counts[images] = compiled.count(event)
   finally:

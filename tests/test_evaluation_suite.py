@@ -9,7 +9,7 @@ from networks import CLASSES, IMAGES, LABELS, SIDE
 
 from robustjax.attacks.balls import Ball
 from robustjax.errors import UserError
-from robustjax.evaluation import suite
+from robustjax.evaluation import compiled, suite
 from robustjax.runtime import parallel
 
 SHORT = suite.Options(steps=6, queries=40, targets=3, restarts=2)
@@ -21,7 +21,7 @@ RIGHT = [i for i in range(len(LABELS)) if i % 7]
 def programs(names, options=SHORT, transfer=False, ball=BALL, network=None):
   attacks = suite.named(names, ball, options, transfer)
   network = network or networks.network()
-  return suite.programs(network, attacks, (SIDE, SIDE, 3), MESH)
+  return compiled.programs(network, attacks, (SIDE, SIDE, 3), MESH)
 
 
 def attacked(made, name, rows, run=0, seed=0):

@@ -29,6 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
   "evaluation": PURE | {"runtime"},
   "run": OF_A_RUN,
   "inspect": OF_A_RUN | {"run", "report"},
+  "evaluate": OF_A_RUN | {"run", "report"},
   "audit": PURE | {"config", "evaluation", "runtime", "run", "evaluate", "report"},
   "preflight": OF_A_RUN | {"run", "report", "paper"},
   "main": OF_A_RUN | {"run", "report", "inspect"},

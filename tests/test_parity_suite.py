@@ -16,7 +16,7 @@ import pytest
 from robustjax.attacks import pgd
 from robustjax.attacks.balls import Ball
 from robustjax.data import pipeline, sources, transforms
-from robustjax.evaluation import suite
+from robustjax.evaluation import compiled, suite
 from robustjax.evaluation.ledger import Ledger
 from robustjax.evaluation.network import Network
 from robustjax.evaluation.robustness import Evaluation
@@ -117,7 +117,7 @@ def test_the_standard_suite_leaves_what_the_official_one_leaves(norm, branch, tm
   logits = lambda v, x: net.apply(v, x)  # noqa: E731
   network = Network("trained", branch, variables, logits, logits)
   mesh = parallel.mesh(jax.devices()[:1])
-  made = suite.programs(
+  made = compiled.programs(
     network, suite.named("standard", Ball("linf", EPS)), (8, 8, 1), mesh
   )
   summary = Evaluation(

@@ -17,7 +17,7 @@ from robustjax.data import ids, sample
 from robustjax.errors import UserError
 from robustjax.evaluate import comparison, picture, robustbench, words
 from robustjax.evaluate.subject import Subject, Wanted, open_subject
-from robustjax.evaluation import suite
+from robustjax.evaluation import compiled, suite
 from robustjax.evaluation.robustness import BATCH
 from robustjax.hosts import cluster, processes
 from robustjax.run import robustness, start
@@ -129,7 +129,7 @@ def run(args: argparse.Namespace, hosts: processes.Hosts) -> None:
     robustbench.check(args.robustbench, args.attack, network.branch, attacked.branch)
   attacks = _attacks(args, eps, attacked.branch != network.branch)
   indices = _indices(args, subject)
-  programs = suite.programs(attacked, attacks, subject.shape, mesh)
+  programs = compiled.programs(attacked, attacks, subject.shape, mesh)
   out, summary = robustness.evaluate(
     network,
     attacked,

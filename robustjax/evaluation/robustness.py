@@ -10,9 +10,10 @@ import numpy as np
 
 from robustjax.errors import UserError
 from robustjax.evaluation import adversarial
+from robustjax.evaluation.compiled import Programs, Reading
 from robustjax.evaluation.ledger import Ledger, Record
 from robustjax.evaluation.network import Network
-from robustjax.evaluation.suite import Attack, Found, Programs, Reading
+from robustjax.evaluation.suite import Attack, Found
 from robustjax.runtime import log
 from robustjax.runtime.preemption import Stop, Stopped
 
@@ -29,7 +30,7 @@ class Evaluation:
   Attributes:
     network: whose predictions count.
     attacked: what the attacks see of it: the same, or another branch.
-    programs: from `suite.programs`.
+    programs: from `compiled.programs`.
     indices: the images, by their places in the data set.
     batches: indices -> their batches on the devices, padded and masked.
     batch_size: images in a batch, over all devices.

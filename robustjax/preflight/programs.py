@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from robustjax.config import Config
-from robustjax.evaluation import suite, trajectory
+from robustjax.evaluation import compiled, suite, trajectory
 from robustjax.evaluation.robustness import BATCH
 from robustjax.run import network, steps
 from robustjax.runtime import parallel
@@ -128,7 +128,7 @@ def adaptive(config: Config, mesh: Any) -> list[Program]:
   platform = parallel.platform(mesh.devices.flat[0])
   branch = next(iter(network.of_run(config, state.variables, platform).values()))
   shape = config.data.image_size, config.data.image_size, config.data.channels
-  made = suite.programs(branch, steps.attacks(config), shape, mesh)
+  made = compiled.programs(branch, steps.attacks(config), shape, mesh)
   batch = _batch(config, mesh, BATCH * mesh.size, masked=True)
   found = parallel.abstract_shards(jax.eval_shape(made.begin, batch), mesh)
   numbers = jnp.uint32(config.seed), jnp.int32(0), jnp.int32(0)

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from robustjax.evaluation import robustness
+from robustjax.evaluation.compiled import Programs
 from robustjax.evaluation.identity import folder_name, identity
 from robustjax.evaluation.ledger import EVALUATIONS, Ledger
 from robustjax.evaluation.network import Network
-from robustjax.evaluation.suite import Programs
 from robustjax.hosts import processes
 from robustjax.hosts.processes import Hosts
 from robustjax.run.data import Images

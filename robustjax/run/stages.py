@@ -10,7 +10,7 @@ from clu import parameter_overview
 from robustjax import config as configs
 from robustjax.config import Config
 from robustjax.data import sample
-from robustjax.evaluation import evaluate, suite, trajectory
+from robustjax.evaluation import compiled, evaluate, trajectory
 from robustjax.evaluation.robustness import BATCH
 from robustjax.hosts import processes
 from robustjax.hosts.processes import Hosts
@@ -155,7 +155,7 @@ def attack(run: Run, state: TrainState) -> list[dict[str, Any]]:
   branches = network.of_run(config, state.variables, platform)
   shape = config.data.image_size, config.data.image_size, config.data.channels
   first = next(iter(branches.values()))
-  programs = suite.programs(first, steps.attacks(config), shape, mesh)
+  programs = compiled.programs(first, steps.attacks(config), shape, mesh)
   count, found = min(values.attack_images, len(run.data.test)), []
   for name, branch in branches.items():
     _, summary = robustness.evaluate(
