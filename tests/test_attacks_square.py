@@ -7,9 +7,10 @@ import pytest
 from test_attacks_apgd import smooth
 
 from robustjax.attacks import losses
+from robustjax.attacks.balls import Ball
 from robustjax.attacks.square import Square
 
-ATTACK = Square(eps=8.0, queries=200)
+ATTACK = Square(Ball("linf", 8.0), queries=200)
 KEYS = jax.random.split(jax.random.key(3), 12)
 
 

@@ -129,8 +129,8 @@ def test_what_goes_to_another_network_never_stops_at_a_success():
 
 
 def test_an_l2_ball():
-  made = programs("apgd-ce,pgd", ball=Ball("l2", 60.0))
-  for name in ("apgd-ce", "pgd"):
+  made = programs("apgd-ce,pgd,square", ball=Ball("l2", 60.0))
+  for name in ("apgd-ce", "pgd", "square"):
     _, reading = attacked(made, name, RIGHT)
     assert reading.allowed.all() and reading.attacked.any()
 

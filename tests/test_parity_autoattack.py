@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from robustjax.attacks import apgd, fab, losses, square
+from robustjax.attacks import apgd, fab, losses, square, square_l2
 from robustjax.attacks.balls import Ball
 
 pytestmark = pytest.mark.parity
@@ -120,7 +120,7 @@ def test_squares_have_the_official_sides_and_margins():
   official = square_pt.SquareAttack(
     theirs, eps=8 / 255, p_init=0.8, resc_schedule=False
   )
-  ours_square = square.Square(eps=8.0)
+  ours_square = square.Square(Ball("linf", 8.0))
   for query in (0, 10, 11, 50, 51, 200, 201, 500, 501, 1000, 1001, 2001, 4000, 4001):
     side = max(int(round((official.p_selection(query) * 32 * 32) ** 0.5)), 1)
     assert int(ours_square.side(jnp.array(query), 32, 32)) == side, query
@@ -133,7 +133,9 @@ def test_squares_have_the_official_sides_and_margins():
 def test_square_breaks_as_many_as_officially():
   """Each has its own randomness: counts of the images alone are compared."""
   keys = jax.random.split(jax.random.key(5), COUNT)
-  found = jax.jit(lambda x: square.Square(8.0, 300)(ours, x, LABELS, keys))(IMAGES)
+  found = jax.jit(
+    lambda x: square.Square(Ball("linf", 8.0), 300)(ours, x, LABELS, keys)
+  )(IMAGES)
   official = square_pt.SquareAttack(
     theirs,
     norm="Linf",
@@ -145,4 +147,50 @@ def test_square_breaks_as_many_as_officially():
   )
   adv = official.perturb(there(IMAGES), torch.tensor(LABELS))
   broken = theirs(adv).argmax(-1).numpy() != LABELS
+  assert abs(int(found.broken.sum()) - int(broken.sum())) <= 2
+
+
+@pytest.mark.parametrize("side", [1, 2, 3, 5, 6, 9, 44, 45])
+def test_bumps_are_the_official_ones(side):
+  official = square_pt.SquareAttack(theirs, norm="L2", eps=1.0, device="cpu")
+  places = np.arange(50)
+  found = square_l2.bump(places[:, None], places[None], jnp.array(side), 50)
+  assert not found[side:].any() and not found[:, side:].any()
+  found, bump = np.asarray(found)[:side, :side], official.eta(side).numpy()
+  if (np.abs(found - bump) > 1e-3).any():  # it may stand
+    bump = bump.T
+  np.testing.assert_allclose(found, bump, atol=1e-5)
+
+
+# The official code has no grid for images of less than 5 rows.
+LARGE = _rng.uniform(0, 255, (COUNT, 10, 10, 3)).astype(np.float32)
+WIDE = (_rng.normal(size=(300, 32)) / 17).astype(np.float32)
+
+
+def test_square_in_l2_breaks_as_many_as_officially():
+  """Counts after 300 queries, at a radius that breaks some of the images."""
+
+  def net(x):
+    return jnp.tanh((x.reshape(len(x), -1) / 127.5 - 1) @ WIDE) @ SECOND
+
+  def official_net(x):
+    flat = x.permute(0, 2, 3, 1).reshape(len(x), -1)
+    return torch.tanh((2 * flat - 1) @ torch.tensor(WIDE)) @ torch.tensor(SECOND)
+
+  labels = np.asarray(net(LARGE).argmax(-1), np.int64)
+  keys = jax.random.split(jax.random.key(5), COUNT)
+  attack = square.Square(Ball("l2", 150.0), 300)
+  found = jax.jit(lambda x: attack(net, x, labels, keys))(LARGE)
+  official = square_pt.SquareAttack(
+    official_net,
+    norm="L2",
+    eps=150 / 255,
+    n_queries=300,
+    seed=0,
+    resc_schedule=False,
+    device="cpu",
+  )
+  adv = official.perturb(there(LARGE), torch.tensor(labels))
+  broken = official_net(adv).argmax(-1).numpy() != labels
+  assert 3 <= int(broken.sum()) <= COUNT - 3
   assert abs(int(found.broken.sum()) - int(broken.sum())) <= 2

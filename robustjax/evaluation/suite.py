@@ -193,7 +193,7 @@ class Attack:
     part: jax.Array,
     found: Found,
   ) -> Found:
-    attack = square.Square(self.ball.eps, self.options.queries)
+    attack = square.Square(self.ball, self.options.queries)
     search = jax.lax.cond(
       part == 0,
       lambda: attack.start(logits_fn, images, labels, keys),
