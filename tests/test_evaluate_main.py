@@ -4,9 +4,14 @@ import json
 
 import jax
 import pytest
+from conftest import lively
 from data_files import image_folder
 
+from robustjax import config
 from robustjax.evaluate import __main__ as command
+from robustjax.run import steps, workdir
+from robustjax.runtime import checkpoint, parallel
+from robustjax.training import loop
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +91,52 @@ def test_two_evaluations_are_compared(evaluate, tmp_path, capsys):
   assert "robust against all: " in printed
   assert command.main(["--compare", str(one), str(tmp_path)]) == 2
   assert "is not the folder of an evaluation" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+  """The folder of a run of MBN with a checkpoint."""
+  folder, c = tmp_path_factory.mktemp("run") / "made", config.base("made", "mini")
+  c.model.norm, c.model.width, c.model.stages = "mbn", 4, (1, 1)
+  c.loss.clean_ratio = 1.0
+  workdir.claim(folder, c).close()
+  state = jax.jit(lambda key: steps.initial_state(c, key))(jax.random.key(0))
+  state = state.replace(
+    params=lively(state.params), batch_stats=lively(state.batch_stats, 1)
+  )
+  checkpoints = checkpoint.Checkpoints(folder / workdir.CHECKPOINTS, loop.BEST)
+  checkpoints.save(3, parallel.replicate(state, parallel.mesh()))
+  checkpoints.close()
+  return folder
+
+
+def test_the_branches_of_a_run_are_a_matrix(run, capsys):
+  words = ["--attack=pgd", "--steps=2", "--images=30", "--batch_size=5"]
+  both = ["--branch=clean,adv", "--attack_branch=clean,adv"]
+  assert command.main([str(run), *words, *both]) == 0
+  printed = capsys.readouterr().out
+  rows = [line.split() for line in printed.splitlines()]
+  folders = sorted(path.name for path in (run / "evaluations").iterdir())
+  assert folders == [
+    "pgd-linf32-adv-30", "pgd-linf32-adv-by-clean-30", "pgd-linf32-clean-30",
+    "pgd-linf32-clean-by-adv-30",
+  ]  # fmt: skip
+  for branch in ("clean", "adv"):
+    (row,) = (row for row in rows if row[:1] == [branch])
+    for other, shown in zip(("clean", "adv"), row[2:], strict=True):
+      by = "" if other == branch else f"-by-{other}"
+      folder = run / f"evaluations/pgd-linf32-{branch}{by}-30"
+      summary = json.loads((folder / "summary.json").read_text())
+      assert shown == f"{summary['robust'] / 30:.1%}"
+      assert summary["identity"]["attack_branch"] == other
+  # Alone, the adv branch attacked through itself is what it was, and not made again.
+  assert command.main([str(run), *words]) == 0
+  assert "pgd-linf32-adv-30" in capsys.readouterr().out
+
+
+def test_robustbench_wants_one_standard_evaluation(run, tmp_path, capsys):
+  entry = f"--robustbench={tmp_path / 'entry.json'}"
+  assert command.main([str(run), entry, "--branch=clean,adv"]) == 2
+  assert "is for one branch" in capsys.readouterr().err
+  assert command.main([str(run), entry, "--attack=pgd"]) == 2
+  assert "is for --attack=standard" in capsys.readouterr().err

@@ -4,6 +4,7 @@ python -m robustjax.evaluate runs/mbn_alp-mini --attack=standard --branch=adv
 """
 
 import argparse
+import itertools
 import json
 import sys
 from collections.abc import Sequence
@@ -16,8 +17,10 @@ from robustjax.attacks.balls import Ball
 from robustjax.data import ids, sample
 from robustjax.errors import UserError
 from robustjax.evaluate import comparison, picture, robustbench, words
-from robustjax.evaluate.subject import Subject, Wanted, open_subject
+from robustjax.evaluate.subject import Subject, add_images, open_subject, wanted
 from robustjax.evaluation import compiled, suite
+from robustjax.evaluation.ledger import IMAGES
+from robustjax.evaluation.network import Network
 from robustjax.evaluation.robustness import BATCH
 from robustjax.hosts import cluster, processes
 from robustjax.run import robustness, start
@@ -43,8 +46,9 @@ def parser() -> Parser:
   add("--attack", default="standard", metavar="NAME,...",
     help=f"standard (AutoAttack: {', '.join(suite.STANDARD)}), or some of {names},"
     " each on the survivors of those before; %(default)s")  # fmt: skip
-  add("--branch", help="whose predictions count: clean or adv; adv by default")
-  add("--attack_branch", help="which one the attacks see; --branch by default")
+  add("--branch", help="whose predictions count: clean or adv, or both with a comma;"
+    " adv by default")  # fmt: skip
+  add("--attack_branch", help="which the attacks see; by default the one that is read")
   add("--norm", choices=("linf", "l2"), default="linf", help="%(default)s")
   add("--eps", type=above(0), help="of 255; a run's own by default")
   add("--images", type=at_least(1), help="how many; a run's own number by default")
@@ -66,14 +70,7 @@ def parser() -> Parser:
   add("--step_size", type=above(0), help="of pgd and pgd-t; 2.5 eps / steps")
   add("--loss", choices=suite.LOSSES, help="of pgd (ce) and pgd-t (margin)")
   add("--iterate", choices=("best", "last"), default="best", help="of pgd and pgd-t")
-  images = made.add_argument_group("images: a run brings its own")
-  add = images.add_argument
-  add("--data", metavar="NAME", help="a TFDS name, a folder or a .npz file")
-  add("--data_dir", metavar="DIR", help="where TFDS prepared it")
-  add("--split", help="test by default")
-  add("--transform", choices=("imagenet", "small", "none"))
-  add("--size", type=at_least(1), help="side of an image, in pixels")
-  add("--channels", type=int, choices=(1, 3), help="of an image folder")
+  add_images(made)
   made.add_hosts()
   return made
 
@@ -116,48 +113,58 @@ def run(args: argparse.Namespace, hosts: processes.Hosts) -> None:
   """Everything between the flags and the files in --out."""
   stop, mesh = Stop().listen(), parallel.mesh()
   _attacks(args, 1.0)  # a wrong name is found before anything is read
-  wanted = Wanted(
-    args.data, args.data_dir, args.split, args.transform, args.size, args.channels
-  )
-  subject = open_subject(args.what, wanted, mesh)
+  subject = open_subject(args.what, wanted(args), mesh)
   eps = args.eps or (subject.eps if args.norm == "linf" else None)
   if eps is None:
     raise UserError("how far may a pixel change? Say --eps=, of 255")
-  network = subject.branch(args.branch)
-  attacked = subject.branch(args.attack_branch or network.branch)
+  pairs = _pairs(args, subject)
   if args.robustbench:
-    robustbench.check(args.robustbench, args.attack, network.branch, attacked.branch)
-  attacks = _attacks(args, eps, attacked.branch != network.branch)
-  indices = _indices(args, subject)
-  programs = compiled.programs(attacked, attacks, subject.shape, mesh)
-  out, summary = robustness.evaluate(
-    network,
-    attacked,
-    programs,
-    attack=args.attack,
-    images=subject.images,
-    indices=indices,
-    data=subject.data,
-    step=subject.step,
-    seed=args.seed,
-    batch_size=args.batch_size,
-    mesh=mesh,
-    folder=subject.folder,
-    out=args.out,
-    save_images=args.save_images,
-    hosts=hosts,
-    stop=stop,
-  )
-  if hosts.leads:
-    _show(args, out, summary)
+    (network, attacked), *more = pairs
+    robustbench.check(
+      args.robustbench, args.attack, network.branch, attacked.branch, bool(more)
+    )
+  indices, summaries, made = _indices(args, subject), [], {}
+  for network, attacked in pairs:
+    transfer = network.branch != attacked.branch
+    if transfer not in made:  # the branches of a network share their programs
+      attacks = _attacks(args, eps, transfer)
+      made[transfer] = compiled.programs(attacked, attacks, subject.shape, mesh)
+    out, summary = robustness.evaluate(
+      network,
+      attacked,
+      made[transfer],
+      attack=args.attack,
+      images=subject.images,
+      indices=indices,
+      data=subject.data,
+      step=subject.step,
+      seed=args.seed,
+      batch_size=args.batch_size,
+      mesh=mesh,
+      folder=(args.out if len(pairs) > 1 else None) or subject.folder,
+      out=args.out if len(pairs) == 1 else None,
+      save_images=args.save_images,
+      hosts=hosts,
+      stop=stop,
+    )
+    summaries.append(summary)
+    if hosts.leads:
+      drawn = picture.draw(out, summary)
+      log.say(f"\n{words.table(summary)}\n\nLedger: {out / IMAGES}\nPicture: {drawn}\n")
+  if hosts.leads and len(pairs) > 1:
+    log.say(words.matrix(summaries))
+  if hosts.leads and args.robustbench:
+    robustbench.write(args.robustbench, summaries[0])
 
 
-def _show(args: argparse.Namespace, out: Path, summary: dict[str, Any]) -> None:
-  drawn = picture.draw(out, summary)
-  log.say(f"\n{words.table(summary)}\n\nLedger: {out / 'images.jsonl'}\n"
-    f"Picture: {drawn}")  # fmt: skip
-  if args.robustbench:
-    robustbench.write(args.robustbench, summary)
+def _pairs(args: argparse.Namespace, subject: Subject) -> list[tuple[Network, Network]]:
+  """The branches that are read, each with those that are attacked."""
+  names = (args.branch or "").split(",")
+  read = [subject.branch(name.strip() or None) for name in names]
+  if args.attack_branch is None:
+    return [(network, network) for network in read]
+  attacked = [subject.branch(name.strip()) for name in args.attack_branch.split(",")]
+  return list(itertools.product(read, attacked))
 
 
 def _attacks(

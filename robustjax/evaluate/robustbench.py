@@ -33,7 +33,9 @@ _OF_ALL = {"dataset", "clean_acc"}
 _DATASETS = {"imagenet2012": "imagenet"}  # TFDS's name -> RobustBench's
 
 
-def check(path: Path, attack: str, branch: str, attack_branch: str) -> None:
+def check(
+  path: Path, attack: str, branch: str, attack_branch: str, more: bool = False
+) -> None:
   """Finds before an evaluation what `write` could not do after it.
 
   Args:
@@ -41,6 +43,7 @@ def check(path: Path, attack: str, branch: str, attack_branch: str) -> None:
     attack: as it was asked for.
     branch: whose predictions count.
     attack_branch: which one is attacked.
+    more: whether there are other pairs of branches.
 
   Raises:
     UserError: it is not AutoAttack against the network that it counts for, or the file
@@ -51,6 +54,8 @@ def check(path: Path, attack: str, branch: str, attack_branch: str) -> None:
       f"--robustbench={path} is for --attack=standard, and not {attack}: RobustBench"
       " counts AutoAttack with its constants alone"
     )
+  if more:
+    raise UserError(f"--robustbench={path} is for one branch: name one with --branch")
   if branch != attack_branch:
     raise UserError(
       f"--robustbench={path} is for a network that is attacked itself, and branch"

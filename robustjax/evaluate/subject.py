@@ -1,5 +1,6 @@
 """What is evaluated: the folder of a run, or a function of somebody else's."""
 
+import argparse
 import dataclasses
 import importlib
 import sys
@@ -16,6 +17,7 @@ from robustjax.errors import UserError
 from robustjax.evaluation.network import Logits, Network
 from robustjax.run import network as networks
 from robustjax.run import saved, workdir
+from robustjax.run.commandline import Parser, at_least
 from robustjax.run.data import Images, data_names, images_of, open_data
 from robustjax.runtime import parallel
 
@@ -80,6 +82,24 @@ class Wanted:
   transform: str | None = None
   size: int | None = None
   channels: int | None = None
+
+
+def add_images(parser: Parser) -> None:
+  """The flags that `wanted` reads."""
+  add = parser.add_argument_group("images: a run brings its own").add_argument
+  add("--data", metavar="NAME", help="a TFDS name, a folder or a .npz file")
+  add("--data_dir", metavar="DIR", help="where TFDS prepared it")
+  add("--split", help="test by default")
+  add("--transform", choices=("imagenet", "small", "none"))
+  add("--size", type=at_least(1), help="side of an image, in pixels")
+  add("--channels", type=int, choices=(1, 3), help="of an image folder")
+
+
+def wanted(args: argparse.Namespace) -> Wanted:
+  """What a command line says of images."""
+  return Wanted(
+    args.data, args.data_dir, args.split, args.transform, args.size, args.channels
+  )
 
 
 def open_subject(what: str, wanted: Wanted, mesh: Any) -> Subject:

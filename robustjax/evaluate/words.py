@@ -33,3 +33,26 @@ def table(summary: Mapping[str, Any]) -> str:
   if summary["skipped"]:
     text += f"\nbroken images, which no row counts: {summary['skipped']}"
   return text
+
+
+def matrix(summaries: Sequence[Mapping[str, Any]]) -> str:
+  """The accuracy of every branch that is read under attacks on every branch.
+
+  Args:
+    summaries: what the summary.json of each pair holds.
+  """
+  found = {
+    (s["identity"]["branch"], s["identity"]["attack_branch"]): s for s in summaries
+  }
+  read, attacked = (list(dict.fromkeys(pair[i] for pair in found)) for i in (0, 1))
+  header = ["read through", "clean", *(f"attacked through {name}" for name in attacked)]
+  rows: list[Sequence[str]] = [header]
+  for name in read:
+    cells = [name, ""]
+    for other in attacked:
+      summary = found.get((name, other))
+      cells.append(f"{summary['robust'] / summary['images']:.1%}" if summary else "")
+      if summary:
+        cells[1] = f"{summary['clean'] / summary['images']:.1%}"
+    rows.append(cells)
+  return align(rows, right=range(1, len(header)))
