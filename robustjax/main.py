@@ -12,7 +12,7 @@ from robustjax.config import Config
 from robustjax.errors import UserError
 from robustjax.hosts import cluster, processes
 from robustjax.inspect import inspection
-from robustjax.report import figures, files, table
+from robustjax.report import curves, files, table
 from robustjax.run import commandline, stages, start
 from robustjax.runtime import log
 from robustjax.runtime.preemption import Stopped
@@ -53,14 +53,14 @@ def run(config: Config, workdir: Path, hosts: processes.Hosts) -> None:
     state = stages.train(started)
     evaluation = stages.evaluation(started, state)
     if hosts.leads:
-      (workdir / figures.EVALUATION).unlink(missing_ok=True)  # of an earlier evaluation
+      (workdir / curves.EVALUATION).unlink(missing_ok=True)  # of an earlier evaluation
       stages.finish(started, evaluation)
       inspection.inspect(config, workdir, started.data, state)
       started.close()
   if hosts.leads:
-    picture = workdir / figures.EVALUATION
+    picture = workdir / curves.EVALUATION
     if not picture.exists():
-      figures.evaluation_figure(workdir)
+      curves.evaluation_figure(workdir)
     log.say(f"\n{table.evaluation_table(evaluation)}\n\nPicture: {picture}")
     if not (workdir / files.EXAMPLES).exists():
       log.say(f"Figures 5, 6 and images: python -m robustjax.inspect {workdir}")

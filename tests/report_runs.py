@@ -66,6 +66,86 @@ def evaluation(counts, *, eps=32.0, images=1000, guesses=()):
   return {"step": 1248, "rows": rows, "worst_case": [], "guesses": list(guesses)}
 
 
+def adaptive(branch, robust, images=1000, attack="apgd-ce,apgd-t", eps=32.0):
+  """What a run ends with: the clean images are those that are robust and 10 more."""
+  right = min(images, robust + 10)
+  counts = {"images": images, "clean": right, "robust": robust}
+  return {"branch": branch, "attack": attack, "eps": eps, **counts}
+
+
+def ledger(robust, clean, images, attack="apgd-t"):
+  """The first `robust` images survive, the next are broken, those after `clean` wrong.
+
+  Returns:
+    Lines of images.jsonl, as an evaluation decides the images: not in their order.
+  """
+  lines = [
+    {
+      "index": i,
+      "label": i % 10,
+      "clean": i < clean,
+      "prediction": (i if i < clean else i + 1) % 10,
+      "margin": 1.5 if i < clean else -0.5,
+      "broken_by": attack if robust <= i < clean else None,
+      "target": 5 if robust <= i < clean else None,
+      "steps": 237 if robust <= i < clean else None,
+      "adv_prediction": 5 if i < clean else None,
+      "adv_margin": -0.41 if i < clean else None,
+    }
+    for i in range(images)
+  ]
+  return lines[::-1]
+
+
+def identity(branch="adv", **changed):
+  """Of a suite or an audit of the shared images at mini scale."""
+  found = {"network": "runs/x", "branch": branch, "attack_branch": branch}
+  found |= {"data": "fashion_mnist_mini:1.0.0", "split": "test", "norm": "linf"}
+  return {**found, "eps": 32.0, "step": 1248, "attack": "standard", **changed}
+
+
+def suite(run, name="standard", lines=None, **changed):
+  """Writes an evaluation by attacks into a run's folder, from the lines of its ledger.
+
+  Args:
+    run: its folder.
+    name: of the evaluation.
+    lines: those of `ledger(660, 811, 1000)` if None.
+    changed: of its identity.
+
+  Returns:
+    The evaluation's folder.
+  """
+  lines = ledger(660, 811, 1000) if lines is None else lines
+  broken = [line["broken_by"] for line in lines if line["broken_by"]]
+  right = sum(line["clean"] for line in lines)
+  attacks, left = [], right
+  for attack in ("apgd-ce", "apgd-t", "fab-t", "square"):
+    count = broken.count(attack)
+    attacks.append({"name": attack, "attacked": left, "broken": count})
+    left -= count
+  counts = {"images": len(lines), "clean": right, "robust": left}
+  found = {"identity": identity(**changed), **counts, "attacks": attacks, "skipped": 0}
+  folder = run / "evaluations" / name
+  folder.mkdir(parents=True)
+  text = "".join(json.dumps(line) + "\n" for line in lines)
+  (folder / "images.jsonl").write_text(text)
+  (folder / "summary.json").write_text(json.dumps(found))
+  return folder
+
+
+def audit(run, verdict="clean", branch="adv", name=None, **changed):
+  """Writes an audit with one check; returns its folder."""
+  check = {"name": "steps", "verdict": verdict, "number": -0.02, "limit": 0.05}
+  check |= {"what": "more steps break more", "images": [17]}
+  found = {"verdict": verdict, "checks": [check, {**check, "verdict": "not made"}]}
+  found["identity"] = identity(branch, **changed)
+  folder = run / "audits" / (name or branch)
+  folder.mkdir(parents=True)
+  (folder / "audit.json").write_text(json.dumps(found))
+  return folder
+
+
 def make(folder, setting="mbn_alp", counts=None, guesses=(), images=1000, **values):
   """Writes a run; a complete one if there are counts.
 

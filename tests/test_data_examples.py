@@ -199,6 +199,6 @@ def test_images_of_many_sizes_come_alike_everywhere(jpegs, processes, workers):
 def test_a_broken_file_is_named_by_its_path(jpegs):
   with one_line("dog/dog_3.jpg.*not a readable image"):
     evaluate(
-      jpegs, transforms.by_name("imagenet", False, 24), indices=range(8, 16), batch_size=8,
-      workers=1,
+      jpegs, transforms.by_name("imagenet", False, 24), indices=range(8, 16),
+      batch_size=8, workers=1,
     )  # fmt: skip

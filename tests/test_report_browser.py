@@ -30,9 +30,13 @@ def page(tmp_path_factory):
   mbn = make.make(runs / "mbn-mini", "mbn", both, guesses=["loss.alp_weight=0.5"])
   (mbn / "statistics.json").write_text(json.dumps(anatomies.statistics()))
   np.savez(mbn / "examples.npz", **anatomies.examples())
+  make.suite(mbn)
+  make.suite(mbn, "weak", attack="apgd-ce,pgd")
+  make.audit(mbn, "masked")
   for seed in range(3):
     make.make(runs / f"adv{seed}", "adv", {"all": make.MINI}, seed=seed)
-  make.make(runs / "adv_clean-mini", "adv_clean", {"all": {**make.MINI, 100: 90}})
+  run = make.make(runs / "adv_clean-mini", "adv_clean", {"all": {**make.MINI, 100: 90}})
+  make.suite(run, lines=make.ledger(90, 811, 1000), branch="all")
   paper = {n: round(500 * y) for n, y in make.PAPER.items()}
   make.make(runs / "p", "mbn", {"adv": paper}, images=50000, scale="paper")
   make.metrics(make.make(runs / "begun" / "gn", "gn"), (540, 3.47))

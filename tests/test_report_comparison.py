@@ -5,6 +5,7 @@ import report_runs as make
 
 from robustjax.paper import notes
 from robustjax.paper import tables as paper
+from robustjax.paper.rows import TARGETED
 from robustjax.report import comparison, conditions
 from robustjax.report import runs as finder
 
@@ -44,6 +45,11 @@ def test_every_published_number_is_there_with_its_notes(number):
     else:
       assert float(words(cell)) == pytest.approx(published.value, abs=0.051)
     assert cell.notes == [NOTES[key] for key in published.notes]
+
+
+@pytest.mark.parametrize("number", TABLES)
+def test_every_table_says_what_targeted_numbers_are_not(number):
+  assert table_of(number, NONE).caption.endswith(f" in %. {TARGETED}")
 
 
 def test_differences_are_resolved_and_shown_as_printed():
@@ -123,3 +129,18 @@ def test_seeds_and_guesses_and_counts(tmp_path):
   ((line,),) = table.folded.values()
   for seed, correct in enumerate((700, 720, 770)):
     assert f"{correct} of 1,000 images (s{seed}, seed {seed})" in line
+
+
+def test_what_the_standard_left_stands_with_the_strongest_reading_alone(tmp_path):
+  for seed, images in enumerate((1000, 500)):
+    run = make.make(tmp_path / f"s{seed}", "mbn", {"adv": make.MINI}, seed=seed)
+    make.suite(run, lines=make.ledger(250 * seed + 250, 500, images))
+    make.audit(run, "masked" if seed else "clean")
+  make.make(tmp_path / "s2", "mbn", {"adv": make.MINI}, seed=2)
+  groups = group(tmp_path)
+  cell = next(c for row in table_of("4", groups).body for c in row if "79.0" in c.text)
+  texts = [text.replace("\xa0", " ") for text in cell.small[-2:]]
+  assert texts == ["standard: 62.5 % of 500 images, 2 of 3 runs", "audit: masked"]
+  shown = [c for row in table_of("7", groups).body for c in row if "standard" in
+           " ".join(c.small)]  # fmt: skip
+  assert [words(c).replace("\xa0", " ") for c in shown] == ["79.0 % at PGD-100"]

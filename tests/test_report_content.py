@@ -1,12 +1,10 @@
 """The report says what there is, and keeps apart what may not be compared."""
 
-import json
 import re
 
-import numpy as np
 import report_runs as make
-import test_report_anatomy as anatomies
 
+from robustjax.paper.rows import TARGETED
 from robustjax.report import content, verdicts
 from robustjax.report.document import MARKDOWN, render
 
@@ -67,6 +65,29 @@ def test_both_sides_of_a_claim_face_the_same_attack(tmp_path):
   assert "removing all clean images from training" not in table
 
 
+def test_robustness_that_nobody_measured_is_said_to_be_so(tmp_path):
+  make.make(tmp_path / "b", "adv_clean", {"all": make.MINI})
+  make.make(tmp_path / "a", "adv", {"all": make.MINI})
+  text = markdown(build(tmp_path))
+  assert "Not measured: no run was evaluated but by targeted PGD" in text
+  assert "Image by image" not in text and "standard:" not in text
+  (caption,) = re.findall(r"^miniature, eps 32: differences.*$", text, re.M)
+  assert "What the claims call robustness" in caption
+  assert caption.endswith(TARGETED)
+
+
+def test_robustness_that_was_measured(tmp_path):
+  for name, branch, robust in (("a", "all", 600), ("b", "adv", 660)):
+    setting = "adv_clean" if branch == "all" else "mbn"
+    run = make.make(tmp_path / name, setting, {branch: make.MINI})
+    make.suite(run, lines=make.ledger(robust, 811, 1000), branch=branch)
+    make.audit(run, "suspicious", branch)
+  text = part(build(tmp_path), "Robustness")
+  assert "Not measured" not in text and "### Image by image" in text
+  assert "| `b` | adv | 32 | 81.2 %" in text and "| suspicious |" in text
+  assert "b, adv branch against a (Trained on the same mixture" in text
+
+
 def test_an_overridden_run_is_no_row(tmp_path):
   make.make(tmp_path / "a", "adv", {"all": make.MINI}, overrides={"train.epochs": 1.0})
   found = build(tmp_path)
@@ -91,21 +112,6 @@ def test_damage_is_named(tmp_path):
     "- a/examples.npz",
     "- b/statistics.json",
   ]
-
-
-def test_figures_5_and_6_are_of_the_runs_that_the_paper_shows(tmp_path):
-  for name, branches in (("mbn", ("clean", "adv")), ("adv", ("all",))):
-    run = make.make(tmp_path / name, name)
-    found = anatomies.statistics(branches)
-    (run / "statistics.json").write_text(json.dumps(found))
-    np.savez(run / "examples.npz", **anatomies.examples())
-  found = build(tmp_path)
-  names = [h for h in headings(found) if h.startswith(("Figure ", "Images"))]
-  assert names == [*(f"Figure {n}" for n in (1, 2, 3, 5, 6, 7)), "Images"]
-  titles = {p.name: p.title for p in found.panels if p.wide}
-  assert titles["figure-5-condition-2-1"].endswith(": mbn")
-  assert titles["figure-6-condition-2-1"].endswith(": adv")
-  assert len(titles) == 4
 
 
 def test_every_run_is_listed_with_its_guesses(tmp_path):

@@ -52,6 +52,8 @@ def content(text):
     miniature=None,
     verdicts=[],
     tables={"1": table},
+    robustness=None,
+    pairs=[],
     sections=[Section("Figure 1", text, [panel], [1])],
     runs=None,
     others=[(text, text)],

@@ -1,13 +1,11 @@
 """Every number is drawn where it belongs, each condition in a panel of its own."""
 
-import json
-
 import pytest
 import report_runs as make
-from test_report_table import EVALUATION
 
 from robustjax.paper import figures as paper
 from robustjax.paper.notes import NOTES
+from robustjax.paper.rows import TARGETED
 from robustjax.report import conditions, figures
 from robustjax.report import runs as finder
 
@@ -96,22 +94,14 @@ def test_depth_at_mini_scale_says_that_it_is_not_the_papers(tmp_path):
   assert drawn(mini)["100% adv + 0% clean*"][1] == [(338.0, 79.0)]
 
 
-@pytest.mark.parametrize("setting", ["s", "$\\bad{$"])
-@pytest.mark.parametrize("readings", [(0, 10, 20), (0,), (10,)])
-def test_a_picture_of_a_run(tmp_path, setting, readings):
-  config = {
-    "setting": setting,
-    "scale": "mini",
-    "eval": {"eps": 16.0},
-    "data": {"name": "d"},
-  }
-  (tmp_path / "config.json").write_text(json.dumps(config))
-  (tmp_path / "evaluation.json").write_text(json.dumps(_evaluation(setting, readings)))
-  path = figures.evaluation_figure(tmp_path)
-  assert path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size > 5000
-
-
-def _evaluation(branch, readings):
-  """Of a branch in which every image is right: rates at the end of their interval."""
-  rows = [make.row(branch, steps, 21, 21, 16.0) for steps in readings]
-  return {**EVALUATION, "rows": [*rows, *make.evaluation({"b": {0: 0}})["rows"]]}
+@pytest.mark.parametrize("number", FIGURES)
+def test_no_figure_shows_targeted_numbers_as_robustness(number):
+  section = figures.section(
+    FIGURES[number], [conditions.PAPER], dict.fromkeys(NOTES, 1)
+  )
+  title, said = section.caption.split(". ", 1)
+  assert said == TARGETED and "robust" not in title.lower()
+  for panel in section.panels:
+    assert "robust" not in panel.title + panel.alt
+    for axes in panel.figure.axes:
+      assert "robust" not in axes.get_xlabel() + axes.get_ylabel()

@@ -1,6 +1,7 @@
 """Wilson's intervals hold their rate, Newcombe's their difference."""
 
 import itertools
+import random
 
 import pytest
 
@@ -64,3 +65,39 @@ def test_more_runs_are_not_more_images():
   one = intervals.newcombe(Count(60, 100, 1), Count(40, 100, 1))
   three = intervals.newcombe(Count(180, 300, 3), Count(120, 300, 3))
   assert three == pytest.approx(one)
+
+
+@pytest.mark.parametrize(
+  "counts, low, high",
+  [((36, 12, 2, 0), 0.0569, 0.3404), ((36, 14, 0, 0), 0.1528, 0.4167)],
+)
+def test_newcombes_examples_of_the_same_images(counts, low, high):
+  # Newcombe 1998, on paired data, method 10.
+  found = intervals.newcombe_paired(*counts)
+  assert found == pytest.approx((low, high), abs=1e-4)
+
+
+@pytest.mark.parametrize("counts", [*itertools.product((0, 1, 20), repeat=4)][1:])
+def test_the_interval_of_the_same_images(counts):
+  both, one, other, neither = counts
+  images = sum(counts)
+  low, high = intervals.newcombe_paired(*counts)
+  difference = (one - other) / images
+  assert -1 <= low <= difference <= high <= 1 and low < high
+  swapped = intervals.newcombe_paired(both, other, one, neither)
+  assert swapped == pytest.approx((-high, -low))
+  alone = Count(both + one, images, 1), Count(both + other, images, 1)
+  apart = intervals.newcombe(*alone)
+  if both * neither > one * other:  # they go together
+    assert high - low <= apart[1] - apart[0] + 1e-12
+  elif both * neither < one * other:
+    assert high - low >= apart[1] - apart[0] - 1e-12
+
+
+def test_the_interval_of_the_same_images_holds_what_it_should():
+  draw, hit = random.Random(0), 0
+  for _ in range(1000):
+    kinds = draw.choices(range(4), (0.55, 0.1, 0.05, 0.3), k=200)
+    low, high = intervals.newcombe_paired(*(kinds.count(kind) for kind in range(4)))
+    hit += low <= 0.05 <= high
+  assert 0.93 < hit / 1000 < 0.975

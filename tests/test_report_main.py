@@ -10,7 +10,7 @@ import report_runs as make
 import test_report_anatomy as anatomies
 
 from robustjax.report import __main__ as report
-from robustjax.report import anatomy, conditions, content
+from robustjax.report import conditions, content, inside
 from robustjax.report import runs as finder
 from robustjax.report.document import HTML, MARKDOWN, render
 
@@ -160,7 +160,23 @@ def _good():
     "evaluation.json": found,
     "metrics.jsonl": record,
     "statistics.json": anatomies.statistics(channels=(3, 5)),
+    **_attacked(),
   }
+
+
+def _attacked():
+  line = make.ledger(0, 1, 1)[0]
+  attack = {"name": "apgd-t", "attacked": 1, "broken": 1}
+  counts = {"images": 1, "clean": 1, "robust": 0, "attacks": [attack]}
+  check = {"name": "steps", "verdict": "clean", "number": -0.1, "what": "words"}
+  identity = make.identity()
+  return {
+    "evaluations/standard/images.jsonl": line,
+    "evaluations/standard/summary.json": {"identity": identity, **counts},
+    "audits/adv/audit.json": {
+      "identity": identity, "verdict": "clean", "checks": [check],
+    },
+  }  # fmt: skip
 
 
 def _odd_arrays(array):
@@ -195,6 +211,7 @@ def _odd_runs(folder):
     run.mkdir(parents=True)
     for name, value in good.items():
       if name != "statistics.json" or file == name:
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
         (run / name).write_text(json.dumps(changed if name == file else value))
     if file == "examples.npz":
       np.savez(run / file, **changed)
@@ -215,31 +232,16 @@ def test_no_value_in_a_file_costs_the_report(tmp_path):
   assert len(read) > 300
   assert len(odd) > 800
   for name, file, value in odd:
-    if file in ("evaluation.json", "statistics.json") and isinstance(value, float):
+    file = file.replace("images.jsonl", "summary.json")  # which it has to agree with
+    if file not in ("config.json", "metrics.jsonl", "examples.npz") and isinstance(
+      value, float
+    ):
       assert f"{name}/{file} is damaged" in problems, "no number that is none passes"
     assert name in read or f"{name}/config.json is damaged" in problems
     # Each by itself, so that each is drawn.
     if file in ("statistics.json", "examples.npz"):
       said = []
       alone, others = conditions.group([read[name]])
-      drawn = content.inside(alone, others, said)
+      drawn = inside.sections(alone, others, said)
       assert bool(drawn) != bool(said), (name, said)
       assert all(f"{name}/{file} is damaged" in line for line in said)
-
-
-def test_what_cannot_be_drawn_is_a_line_and_another_run_is_drawn(tmp_path, monkeypatch):
-  for name in ("a", "b"):
-    run = make.make(tmp_path / name, "mbn")
-    found = {**anatomies.statistics(), "layer": name}
-    (run / "statistics.json").write_text(json.dumps(found))
-  title = anatomy._title
-
-  def fails(statistics):
-    if statistics["layer"] == "a":
-      raise RuntimeError("no\nfont")
-    return title(statistics)
-
-  monkeypatch.setattr(anatomy, "_title", fails)
-  text = render(MARKDOWN, content.TITLE, vars(content.build([tmp_path])))
-  assert "- a/statistics.json cannot be drawn (RuntimeError: no font)\n" in text
-  assert "Layer b" in text and "figure-5-condition-2-1.png" in text

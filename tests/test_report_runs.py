@@ -8,7 +8,7 @@ import report_runs as make
 
 from robustjax.errors import UserError
 from robustjax.report import runs as finder
-from robustjax.report.files import Row
+from robustjax.report.files import Adaptive, Row
 
 
 def read(folder):
@@ -91,6 +91,20 @@ def _rows(**changed):
   return {"step": 1, "rows": [{**make.row("adv", 10, 500), **changed}]}
 
 
+def _left(times=1, **changed):
+  return {**_rows(), "adaptive": times * [{**make.adaptive("adv", 500), **changed}]}
+
+
+def test_adaptive_attacks_of_an_evaluation_are_read(tmp_path):
+  found = {**_rows(), **_left(attack="a,<b>\u2028,c")}
+  run = make.make(tmp_path / "x", counts={"adv": make.MINI})
+  make.make(tmp_path / "old", counts={"adv": make.MINI})
+  (run / "evaluation.json").write_text(json.dumps(found))
+  (old, new), problems = read(tmp_path)
+  assert not problems and old.evaluation.adaptive == ()
+  assert new.evaluation.adaptive == (Adaptive("adv", "a, <b>, c", 1000, 510, 500),)
+
+
 @pytest.mark.parametrize(
   ("file", "value", "says"),
   [
@@ -128,6 +142,15 @@ def _rows(**changed):
     ("evaluation.json", _rows(eps=16.0), "eps 16, where config.json says 32"),
     ("evaluation.json", {"step": 1, "rows": 2 * _rows()["rows"]}, "there twice"),
     ("evaluation.json", {**_rows(), "guesses": {"a": 1}}, "guesses are not a list"),
+    ("evaluation.json", {**_rows(), "adaptive": 3}, "its adaptive is 3"),
+    ("evaluation.json", {**_rows(), "adaptive": [3]}, "adaptive row 1: it has no bra"),
+    ("evaluation.json", _left(robust=511), "row 1: 511 robust and 510 clean of 1000"),
+    ("evaluation.json", _left(clean=1001), "500 robust and 1001 clean of 1000"),
+    ("evaluation.json", _left(robust=-1), "adaptive row 1: its robust is -1"),
+    ("evaluation.json", _left(images=0), "adaptive row 1: its images are 0"),
+    ("evaluation.json", _left(attack=None), "adaptive row 1: its attack is None"),
+    ("evaluation.json", _left(eps=16.0), "row 1: eps 16, where config.json says 32"),
+    ("evaluation.json", _left(2), "an adaptive row is there twice"),
     ("metrics.jsonl", "what\n{}\n", "line 1 is not JSON"),
     ("metrics.jsonl", '{"step": "x"}\n', "line 1: its step is 'x'"),
     ("metrics.jsonl", b"\xff\xfe\n", "it is not text"),

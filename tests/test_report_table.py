@@ -1,5 +1,8 @@
 """The table shows every count."""
 
+import report_runs as make
+
+from robustjax.paper.rows import TARGETED
 from robustjax.report import table
 
 EVALUATION = {
@@ -15,7 +18,8 @@ EVALUATION = {
 
 
 def test_every_row_with_its_counts():
-  header, rule, clean, pgd, worst = table.evaluation_table(EVALUATION).splitlines()
+  text = table.evaluation_table(EVALUATION)
+  header, rule, clean, pgd, worst, says = text.splitlines()
   assert header.split() == ["branch", "attack", "step", "size", "eps", "correct",
                             "accuracy", "target", "hits"]  # fmt: skip
   assert set(rule) == {"-", " "}
@@ -33,6 +37,15 @@ def test_every_row_with_its_counts():
     *["40", "/", "80", "50.0%", "12", "/", "80"],
   ]
   assert worst.split() == ["adv", "worst", "case", *["38", "/", "80", "47.5%"]]
+
+
+def test_what_adaptive_attacks_left_stands_below_the_readings():
+  adaptive = [make.adaptive("adv", 690, eps=16.0), make.adaptive("adv", 3, 80, "pgd")]
+  text = table.evaluation_table({**EVALUATION, "adaptive": adaptive})
+  *_, one, other, says = text.splitlines()
+  assert one.split() == ["adv", "apgd-ce,", "apgd-t", "16", "690", "/", "1000", "69.0%"]
+  assert other.split() == ["adv", "pgd", "32", "3", "/", "80", "3.8%"]
+  assert says == TARGETED
 
 
 def test_broken_images_that_were_left_out_are_told():

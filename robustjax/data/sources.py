@@ -1,4 +1,4 @@
-"""Where images come from: prepared TFDS data sets, image folders, Fashion-MNIST.
+"""Where images come from: TFDS data sets, image folders, Fashion-MNIST, .npz files.
 
 All of them are read without TensorFlow.
 """
@@ -9,7 +9,7 @@ import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from robustjax.data import array_record, idx
+from robustjax.data import array_record, arrays, idx
 from robustjax.data import folder as folders
 from robustjax.errors import UserError
 
@@ -82,6 +82,22 @@ class Source:
       BrokenImage: if the record cannot be read.
       UserError: if it has no label.
     """
+    record = self.record(index)
+    label = int(record["label"])
+    if not 0 <= label < self.num_classes:
+      raise UserError(
+        f"{self.at(index)}: label {label} is not one of 0..{self.num_classes - 1}; use"
+        " a split that has labels"
+      )
+    return {"image": record["image"], "label": label}
+
+  def record(self, index: int) -> Mapping[str, Any]:
+    """All that is kept of an example, such as its "file_name".
+
+    Raises:
+      IndexError: if the index is out of range.
+      BrokenImage: if the record cannot be read.
+    """
     if not 0 <= index < len(self):
       raise IndexError(f"{self.name} has examples 0..{len(self) - 1}, not {index}")
     try:
@@ -98,13 +114,7 @@ class Source:
         f"{self.at(index)}: the file cannot be read ({error.strerror}): mend that, and"
         " the same command goes on"
       ) from error
-    label = int(record["label"])
-    if not 0 <= label < self.num_classes:
-      raise UserError(
-        f"{self.at(index)}: label {label} is not one of 0..{self.num_classes - 1}; use"
-        " a split that has labels"
-      )
-    return {"image": record["image"], "label": label}
+    return record
 
   def at(self, index: int) -> str:
     """An image by all its names: data set, split, index, file and place in it."""
@@ -119,15 +129,17 @@ def open_source(
   version: str | None = None,
   channels: int = 3,
 ) -> Source:
-  """Opens a data set: by a name one that TFDS has prepared, by a path a folder.
+  """Opens a data set: by a name one of TFDS's, by a path a folder or file.
 
   Args:
     name: "fashion_mnist_mini", which ships with the package, or the name of any
       other data set in the array_record format ("imagenet2012",
       "imagenet2012_subset/10pct") whose features include an "image" and a class
       "label". Or a path, which begins with "/", "." or "~": of an image folder (see
-      `folder`), or of a folder with Fashion-MNIST's four files (see `idx`).
+      `folder`), or of a folder with Fashion-MNIST's four files (see `idx`). Or a
+      path that ends in .npz, of a file of arrays (see `arrays`).
     split: a split's name; of a prepared data set also a slice of one ("train[:1%]").
+      A .npz file has one, "all", and gives it whatever is asked for.
     data_dir: where data sets were prepared. TFDS's own default if not given:
       $TFDS_DATA_DIR, else ~/tensorflow_datasets. Unused for the shipped set and for
       a path.
@@ -135,13 +147,13 @@ def open_source(
     channels: what an image folder's images are converted to: 1 for grey, 3 for RGB.
 
   Returns:
-    The source. No image is read yet, save those of Fashion-MNIST.
+    The source. No image is read yet, save those of Fashion-MNIST and of a .npz file.
 
   Raises:
     UserError: if the data set, version or split is missing, incomplete, or in a
       format or of features that cannot be read here.
   """
-  if is_path(name):
+  if is_path(name) or arrays.is_name(name):
     return _open_path(name, split, version, channels)
   records = array_record.read(name, split, data_dir, version)
   return Source(
@@ -157,13 +169,19 @@ def is_path(name: str) -> bool:
 def _open_path(name: str, split: str, version: str | None, channels: int) -> Source:
   if version:
     raise UserError(
-      f"data set {name!r} is a folder and has no version {version}: add"
+      f"data set {name!r} is a path and has no version {version}: add"
       " --config.data.version= with nothing behind it"
     )
   try:
     folder = pathlib.Path(name).expanduser()
   except RuntimeError as error:  # nobody has this name
     raise UserError(f"data set {name!r}: {error}; write the whole path") from error
+  if arrays.is_name(name):
+    of_file = arrays.read(folder)
+    shape = of_file.images.shape[1:]
+    return Source(
+      name, arrays.SPLIT, of_file.class_names, shape, of_file, of_file.location
+    )
   if idx.is_here(folder):
     images = idx.read(folder, split)
     shape = images.images.shape[1:]

@@ -13,9 +13,9 @@ from typing import Any
 from absl import logging
 
 from robustjax.attacks.balls import Ball
-from robustjax.data import sample
+from robustjax.data import ids, sample
 from robustjax.errors import UserError
-from robustjax.evaluate import picture, words
+from robustjax.evaluate import comparison, picture, robustbench, words
 from robustjax.evaluate.subject import Subject, Wanted, open_subject
 from robustjax.evaluation import suite
 from robustjax.evaluation.robustness import BATCH
@@ -31,8 +31,9 @@ def parser() -> Parser:
   made = Parser(
     prog="python -m robustjax.evaluate",
     description="Attacks a network image by image and keeps a ledger of it.",
-    epilog="Exit status: 0 complete, 2 a mistake, 143 stopped by a signal: the same"
-    " command goes on. 1 is a bug or a process that did not come or was lost.",
+    epilog="python -m robustjax.evaluate --compare DIR DIR ... compares evaluations"
+    " image by image. Exit status: 0 complete, 2 a mistake, 143 stopped by a signal:"
+    " the same command goes on. 1 is a bug or a process that did not come or was lost.",
     allow_abbrev=False,
   )
   add = made.add_argument
@@ -80,13 +81,13 @@ def parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
   """The command line; returns the exit status."""
   logging.set_verbosity(logging.FATAL)  # libraries' chatter; what matters is raised
-  words_given = list(sys.argv[1:] if argv is None else argv)
+  given = list(sys.argv[1:] if argv is None else argv)
   hosts, status = processes.Hosts(), 0
   try:
-    if words_given[:1] == ["--compare"]:
-      log.say(words.compared([Path(word) for word in words_given[1:]]))
+    if given[:1] == ["--compare"]:
+      log.say(comparison.text([Path(word) for word in given[1:]]))
       return 0
-    args = parser().parse_args(words_given)
+    args = parser().parse_args(given)
     own = cluster.member(args.coordinator, args.processes, args.process, args.wait)
     hosts = processes.join(own, start.installation() | _facts(args), args.wait)
     run(args, hosts)
@@ -124,6 +125,8 @@ def run(args: argparse.Namespace, hosts: processes.Hosts) -> None:
     raise UserError("how far may a pixel change? Say --eps=, of 255")
   network = subject.branch(args.branch)
   attacked = subject.branch(args.attack_branch or network.branch)
+  if args.robustbench:
+    robustbench.check(args.robustbench, args.attack, network.branch, attacked.branch)
   attacks = _attacks(args, eps, attacked.branch != network.branch)
   indices = _indices(args, subject)
   programs = suite.programs(attacked, attacks, subject.shape, mesh)
@@ -154,8 +157,6 @@ def _show(args: argparse.Namespace, out: Path, summary: dict[str, Any]) -> None:
   log.say(f"\n{words.table(summary)}\n\nLedger: {out / 'images.jsonl'}\n"
     f"Picture: {drawn}")  # fmt: skip
   if args.robustbench:
-    from robustjax.evaluate import robustbench
-
     robustbench.write(args.robustbench, summary)
 
 
@@ -175,8 +176,6 @@ def _indices(args: argparse.Namespace, subject: Subject) -> Sequence[int]:
   if args.ids:
     if args.images:
       raise UserError("--ids says which images: leave --images out")
-    from robustjax.data import ids
-
     return ids.indices(args.ids, source)
   return sample.indices(source, args.images or subject.count or len(source))
 

@@ -140,6 +140,11 @@ def _run_images(config: Config, wanted: Wanted) -> Images:
       f"{name} has {source.num_classes} classes, and the network tells"
       f" {values.classes} apart: name its own data with --data"
     )
+  if source.image_shape[2] != values.channels:
+    raise UserError(
+      f"{name} has images of {source.image_shape[2]} channels, and the network takes"
+      f" {values.channels}: convert them, or name its own data with --data"
+    )
   transform = transforms.by_name(
     wanted.transform or values.transform, False, wanted.size or values.image_size
   )
@@ -164,6 +169,7 @@ def _of_function(what: str, wanted: Wanted) -> Subject:
   transform = wanted.transform or ("none" if of_one_size else "imagenet")
   shape = (size, size, channels)
   variables, logits = hoisted(what, logits_fn, shape)
+  _check_classes(what, variables, logits, shape, source)
   return Subject(
     name=what,
     networks={"all": Network(what, "all", variables, logits, logits)},
@@ -175,6 +181,23 @@ def _of_function(what: str, wanted: Wanted) -> Subject:
     step=None,
     folder=Path("runs") / what.replace(":", "."),
   )
+
+
+def _check_classes(
+  what: str,
+  variables: Any,
+  logits: Logits,
+  shape: tuple[int, int, int],
+  source: sources.Source,
+) -> None:
+  """Refuses labels that no logit stands for."""
+  images = jax.ShapeDtypeStruct((2, *shape), jnp.float32)
+  out = jax.eval_shape(logits, variables, images).shape
+  if len(out) == 2 and out[1] < source.num_classes:
+    raise UserError(
+      f"{source.name} has {source.num_classes} classes, and {what} tells {out[1]}"
+      " apart: name data of its classes with --data"
+    )
 
 
 def _load(what: str) -> Callable[[jax.Array], jax.Array]:
@@ -225,7 +248,8 @@ def hoisted(
     ) from error
 
   def logits(consts: Any, images: jax.Array) -> jax.Array:
-    (out,) = jax.core.eval_jaxpr(traced(len(images)).jaxpr, consts, images)
+    jaxpr = traced(len(images)).jaxpr
+    (out,) = jax.core.eval_jaxpr(jaxpr, consts, images.astype(jnp.float32))
     return out
 
   return first.consts, logits

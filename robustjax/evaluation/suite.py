@@ -223,9 +223,10 @@ class Attack:
     steps: jax.Array,
     targets: jax.Array | None,
   ) -> Found:
-    none = jnp.full_like(steps, -1)
-    zero = jnp.zeros(len(steps), jnp.float32)
-    return Found(adv, broken, steps, none if targets is None else targets, zero)
+    targets = jnp.full_like(steps, -1) if targets is None else targets
+    # Of exact types: a weakly typed number would be another program for the reading.
+    steps, targets = steps.astype(jnp.int32), targets.astype(jnp.int32)
+    return Found(adv, broken, steps, targets, jnp.zeros(len(steps), jnp.float32))
 
 
 class Reading(NamedTuple):

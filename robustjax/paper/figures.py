@@ -84,7 +84,7 @@ def _figures() -> tuple[Figure, ...]:
   steps, accuracy = "steps of the attack", "accuracy (%)"
   return (
     Figure(
-      1, "Robustness and the portion of clean images in training",
+      1, "Accuracy under attack and the portion of clean images in training",
       "clean images kept in training (%)", accuracy, (mixtures,), ("more_clean",),
     ),
     Figure(

@@ -13,6 +13,7 @@ from robustjax.preflight import programs
 from robustjax.preflight.topology import Target
 from robustjax.preflight.work import Work
 from robustjax.run import schedule as schedules
+from robustjax.run import steps
 
 HOUR, DAY = 3600.0, 86400.0  # seconds
 
@@ -32,6 +33,9 @@ class Amount:
     branches: through which it evaluates.
     evaluation_steps: attack steps of all trajectories.
     readings: of a branch, that of the clean images among them.
+    adaptive_gradients: attack steps of the adaptive attacks, in batches of the
+      evaluation, if no image were ever broken.
+    adaptive_passes: how often they classify such a batch.
   """
 
   batch_size: int
@@ -44,6 +48,8 @@ class Amount:
   branches: int
   evaluation_steps: int
   readings: int
+  adaptive_gradients: float = 0.0
+  adaptive_passes: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,8 +80,10 @@ class Forecast:
     host_images_per_second: that each host has to read, decode and augment.
     training_days: of all steps.
     validation_days: of the validations among them.
-    evaluation_days: of the evaluation after training.
-    chip_hours: of all of it, or None where devices are no part of chips.
+    evaluation_days: of the readings after training.
+    adaptive_days: of the adaptive attacks after them, at most.
+    chip_hours: of all of it but the adaptive attacks, or None where devices are no
+      part of chips.
   """
 
   utilisation: float
@@ -85,11 +93,12 @@ class Forecast:
   training_days: float
   validation_days: float
   evaluation_days: float
+  adaptive_days: float
   chip_hours: float | None
 
   @property
   def days(self) -> float:
-    """Training, validations and evaluation."""
+    """Training, validations and readings."""
     return self.training_days + self.validation_days + self.evaluation_days
 
 
@@ -126,6 +135,10 @@ def forecast(
   one_branch = amount.evaluation_steps * operations.attack_step
   one_branch += amount.readings * operations.reading
   evaluation = amount.evaluation_batches * amount.branches * one_branch
+  adaptive = amount.branches * (
+    amount.adaptive_gradients * operations.attack_step
+    + amount.adaptive_passes * operations.reading
+  )
   step_seconds = seconds(operations.step)
   images = amount.batch_size / step_seconds
   total = seconds(training + validation + evaluation)
@@ -137,6 +150,7 @@ def forecast(
     training_days=seconds(training) / DAY,
     validation_days=seconds(validation) / DAY,
     evaluation_days=seconds(evaluation) / DAY,
+    adaptive_days=seconds(adaptive) / DAY,
     chip_hours=chips * total / HOUR if chips else None,
   )
 
@@ -195,6 +209,7 @@ def amount(config: Config) -> Amount:
   schedule, values = schedules.schedule(config), config.eval
   plan = trajectory.trajectories(values.readings, values.eps, values.step_size)
   running_from = schedule.running_from
+  gradients, passes = _adaptive(config)
   return Amount(
     batch_size=config.train.batch_size,
     steps=schedule.steps,
@@ -206,4 +221,21 @@ def amount(config: Config) -> Amount:
     branches=2 if config.model.norm == "mbn" else 1,
     evaluation_steps=sum(one.readings[-1] for one in plan),
     readings=1 + sum(len(one.readings) for one in plan),
+    adaptive_gradients=gradients,
+    adaptive_passes=passes,
   )
+
+
+def _adaptive(config: Config) -> tuple[float, float]:
+  """Attack steps and passes of the adaptive attacks, in batches of the evaluation."""
+  values = config.eval
+  if not values.attack:
+    return 0.0, 0.0
+  gradients = passes = 0
+  for attack in steps.attacks(config):
+    made = attack.cost * attack.runs(config.data.classes)
+    gradients += made if attack.name != "square" else 0
+    # FAB looks at each step's image, and Square asks for nothing else.
+    passes += made if attack.name in ("fab-t", "square") else 0
+  batches = min(values.attack_images, config.data.test_examples) / values.batch_size
+  return gradients * batches, passes * batches

@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from robustjax.config import Config
-from robustjax.evaluation import trajectory
+from robustjax.evaluation import suite, trajectory
+from robustjax.evaluation.robustness import BATCH
 from robustjax.run import network, steps
 from robustjax.runtime import parallel
 
@@ -21,8 +22,12 @@ BEGIN, ADVANCE, READ = (
   "evaluation, first iterate", "evaluation, attack steps", "evaluation, reading",
 )  # fmt: skip
 
+ADAPTIVE = {name: f"evaluation, {name}" for name in suite.NAMES}
+
 # Those with a gradient, and so with activations that are kept or computed again.
-DIFFERENTIATED = frozenset({TRAIN, RUNNING, VALIDATION, ADVANCE})
+DIFFERENTIATED = frozenset(
+  {TRAIN, RUNNING, VALIDATION, ADVANCE, *ADAPTIVE.values()} - {ADAPTIVE["square"]}
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +58,8 @@ def named(name: str, config: Config, mesh: Any) -> Program:
     programs = training(config, mesh)
   elif name == VALIDATION:
     programs = [validation(config, mesh)]
+  elif name in ADAPTIVE.values():
+    programs = adaptive(config, mesh)
   else:
     programs = evaluation(config, mesh)
   return next(program for program in programs if program.name == name)
@@ -110,6 +117,33 @@ def evaluation(config: Config, mesh: Any) -> list[Program]:
     Program(ADVANCE, mapped.advance, attack, parts, config, beside),
     Program(READ, mapped.read, reading, parts, config, beside + image),
     Program(BEGIN, mapped.begin, (batch, _key()), begin, config, _bytes(state)),
+  ]
+
+
+def adaptive(config: Config, mesh: Any) -> list[Program]:
+  """The attacks that the evaluation ends with, each against a full batch."""
+  if not config.eval.attack:
+    return []
+  state = _state(config, mesh)
+  platform = parallel.platform(mesh.devices.flat[0])
+  branch = next(iter(network.of_run(config, state.variables, platform).values()))
+  shape = config.data.image_size, config.data.image_size, config.data.channels
+  made = suite.programs(branch, steps.attacks(config), shape, mesh)
+  batch = _batch(config, mesh, BATCH * mesh.size, masked=True)
+  found = parallel.abstract_shards(jax.eval_shape(made.begin, batch), mesh)
+  numbers = jnp.uint32(config.seed), jnp.int32(0), jnp.int32(0)
+  of_network = _bytes(branch.variables)
+  parts = {"network": of_network, "batch": _share((batch, found), mesh)}
+  return [
+    Program(
+      ADAPTIVE[name],
+      function,
+      (branch.variables, batch, *numbers, found),
+      parts,
+      config,
+      _bytes(state) - of_network,
+    )
+    for name, function in made.attack.items()
   ]
 
 

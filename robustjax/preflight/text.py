@@ -218,7 +218,7 @@ def _forecast(found: Examined) -> str:
     ("each host reads", f"{forecast.host_images_per_second:,.0f} images a second"),
     (f"training, {epochs:g} epochs", duration(forecast.training_days)),
     ("validations among it", duration(forecast.validation_days)),
-    ("evaluation after it", duration(forecast.evaluation_days)),
+    ("readings after it", duration(forecast.evaluation_days)),
     ("all of it", duration(forecast.days)),
   ]
   if (hours := forecast.chip_hours) is not None:
@@ -229,6 +229,9 @@ def _forecast(found: Examined) -> str:
     f" {forecast.utilisation:.0%} of its {peak:g} TFLOP/s (--utilisation): nothing here"
     " was measured, and waiting for images or other devices is not in it."
   )
+  if attack := found.config.eval.attack:
+    most = duration(forecast.adaptive_days)
+    note += f"\nNor is {attack} at the end, at most {most} if it breaks no image."
   body = table.align([("forecast", ""), *rows], right=(1,))
   return f"{body}\n{note}"
 

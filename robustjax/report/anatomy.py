@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
+from robustjax.report.curves import COLOURS
 from robustjax.report.document import clean
-from robustjax.report.figures import COLOURS
 
 _MOMENTS = {"mean": "mean", "var": "variance"}
 _MARKERS = ("x", "+")  # of the two batches

@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from robustjax.paper import tables as paper
+from robustjax.paper.rows import TARGETED, Row
 from robustjax.paper.rows import Cell as Published
-from robustjax.paper.rows import Row
 from robustjax.report.conditions import NOT_RUN, PAPER_SCALE, Condition, Measurement
 from robustjax.report.document import SPACE, Cell, Table
+from robustjax.report.suites import VERDICTS
 
 DASH = "\N{EN DASH}"
 
@@ -151,7 +152,7 @@ class _Writer:
       line += [self._measured(row, c, reading) for c in self._conditions]
       body.append(line)
     against = "" if named else f" {_against(readings)}"
-    caption = f"{table.title}. Accuracy{against} in %."
+    caption = f"{table.title}. Accuracy{against} in %. {TARGETED}"
     return Table(caption, head, body, folded=self._folded())
 
   def lines(self) -> Table:
@@ -177,7 +178,7 @@ class _Writer:
       body += [self._line(row, condition) for condition in shown]
     absent = "; ".join(c.label for c in self._conditions if c not in shown)
     below = f"Not run: {absent}." if absent else ""
-    caption = f"{table.title}. Accuracy in %."
+    caption = f"{table.title}. Accuracy in %. {TARGETED}"
     return Table(caption, head, body, below, self._folded())
 
   def _line(self, row: Row, condition: Condition) -> Sequence[Cell]:
@@ -219,13 +220,14 @@ class _Writer:
       attack(found.reading),
       counts(measured),
     )
+    beside = robustness(measured, row.branch) if last and reading else ()
     self._counts[f"{row.label}, {read}, {condition.label}: {rate}, {counted}"] = None
     return Cell(
       f"{rate} at {read}" if found.instead else rate,
       kind(condition),
       f"{read}: {counted}",
       guesses=", ".join(measured.guesses),
-      small=list(spread(measured)),
+      small=[*spread(measured), *beside],
     )
 
   def _folded(self) -> dict[str, list[str]]:
@@ -236,11 +238,30 @@ class _Writer:
 
 def spread(measured: Measurement) -> Iterator[str]:
   """The interval, and the range over several runs, in %."""
-  low, high = measured.count.interval
-  yield f"{100 * low:.1f}{DASH}{100 * high:.1f}"
+  yield span(measured.count.interval)
   if len(measured.runs) > 1:
-    least, most = min(measured.rates), max(measured.rates)
-    yield f"{len(measured.runs)} runs: {100 * least:.1f}{DASH}{100 * most:.1f}"
+    bounds = min(measured.rates), max(measured.rates)
+    yield f"{len(measured.runs)} runs: {span(bounds)}"
+
+
+def span(bounds: tuple[float, float]) -> str:
+  """Two rates of 0..1 as "76.8–81.7", in %."""
+  return DASH.join(f"{100 * bound:.1f}" for bound in bounds)
+
+
+def robustness(measured: Measurement, branch: str) -> Iterator[str]:
+  """What "standard" left of the same runs, and the worst verdict of their audits."""
+  found = [suite for run in measured.runs if (suite := run.standard(branch))]
+  if found:
+    mean = sum(suite.robust / suite.images for suite in found) / len(found)
+    images = min(suite.images for suite in found)
+    few = images < min(row.images for row in measured.rows)
+    of = f" of {images:,} images" if few else ""
+    of += f", {len(found)} of {len(measured.runs)} runs" * (len(measured.runs) > 1)
+    yield f"standard: {percent(mean)}{of}"
+  verdicts = {audit.verdict for run in measured.runs if (audit := run.audit(branch))}
+  if verdicts:
+    yield f"audit: {max(verdicts, key=VERDICTS.index)}"
 
 
 def _against(readings: set[int]) -> str:

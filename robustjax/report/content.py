@@ -1,25 +1,19 @@
 """What the report says, from the runs' files: the values that report.jinja has."""
 
-import itertools
-import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from matplotlib.figure import Figure
-
-from robustjax.errors import UserError
 from robustjax.paper import figures as published
 from robustjax.paper import notes as published_notes
 from robustjax.paper import settings
 from robustjax.paper.tables import TABLES
-from robustjax.report import anatomy, conditions, figures, files, runs, verdicts
-from robustjax.report.comparison import attack, compare, kind, percent
+from robustjax.report import conditions, figures, inside, robustness, runs, verdicts
+from robustjax.report.comparison import attack, compare, percent
 from robustjax.report.conditions import Condition, Other
-from robustjax.report.document import Cell, Panel, Section, Table, clean
+from robustjax.report.document import Cell, Panel, Section, Table
 from robustjax.report.runs import Run
 
 MINI = "mini"  # the small scale
@@ -37,6 +31,8 @@ class Content:
       run is of that scale.
     verdicts: a table for each condition that can judge a claim.
     tables: of the paper, by their numbers.
+    robustness: runs against adaptive attacks; None if none was measured.
+    pairs: a table for each condition with evaluations that are compared in pairs.
     sections: figures and images, in their order.
     runs: every run with its state; None if there is no run.
     others: (name, the rest) of runs that are no row of the paper.
@@ -51,6 +47,8 @@ class Content:
   miniature: Mapping[str, Any] | None
   verdicts: Sequence[Table]
   tables: Mapping[str, Table]
+  robustness: Table | None
+  pairs: Sequence[Table]
   sections: Sequence[Section]
   runs: Table | None
   others: Sequence[tuple[str, str]]
@@ -81,7 +79,7 @@ def build(folders: Sequence[Path]) -> Content:
   groups, others = conditions.group(found)
   problems += conditions.twins(groups)
   notes = {key: number for number, key in enumerate(published_notes.NOTES, 1)}
-  nets = inside(groups, [other.run for other in others], problems)
+  nets = inside.sections(groups, [other.run for other in others], problems)
   drawn = [figures.section(figure, groups, notes) for figure in published.FIGURES]
   used = [condition for condition in groups if condition.runs]
   is_mini = any(condition.scale == MINI for condition in used)
@@ -91,6 +89,8 @@ def build(folders: Sequence[Path]) -> Content:
     miniature=settings.defaults(MINI) if is_mini else None,
     verdicts=list(filter(None, map(verdicts.table, groups))),
     tables={t.number: compare(t, groups, notes) for t in TABLES},
+    robustness=robustness.table(found),
+    pairs=list(filter(None, map(robustness.pairs, groups))),
     sections=sorted([*drawn, *nets], key=lambda section: section.title),
     runs=_runs(found) if found else None,
     others=[(other.run.name, _other(other)) for other in others],
@@ -180,116 +180,3 @@ def _guesses(found: Sequence[Run]) -> dict[tuple[str, ...], list[str]]:
     if run.evaluation and run.evaluation.guesses:
       names.setdefault(run.evaluation.guesses, []).append(run.name)
   return names
-
-
-def inside(
-  conditions: Sequence[Condition], others: Sequence[Run], problems: list[str]
-) -> list[Section]:
-  """Figures 5 and 6 and the images, of the runs that have the files.
-
-  Args:
-    conditions: with their runs.
-    others: runs of no row, whose files are checked alone.
-    problems: a line is added for each file that is damaged or cannot be drawn.
-
-  Returns:
-    Those that have a picture.
-  """
-  read = [
-    {file: _read(runs, file, problems) for file in files.INSPECTED}
-    for runs in (*(condition.runs for condition in conditions), others)
-  ]
-
-  def section(
-    title: str, caption: str, file: str, draw: Any, settings: Sequence[str], most: int
-  ) -> Section:
-    panels = []
-    for number, condition in enumerate(conditions, 1):
-      drawn = _drawn(read[number - 1][file], file, draw, settings, problems)
-      for i, (run, figure, words) in enumerate(itertools.islice(drawn, most), 1):
-        name = f"{title.lower().replace(' ', '-')}-condition-{number}-{i}"
-        head = f"measured: {condition.label}: {run.name}"
-        alt = f"{title}, {head}. {words}"
-        panels.append(Panel(name, figure, head, alt, kind(condition), wide=True))
-    return Section(title, caption, panels)
-
-  # Figure 5 compares MBN's branches, Figure 6 is of 100% adv + 0% clean.
-  found = (
-    section(
-      "Figure 5",
-      "Running mean and variance of MBN's two branches, at some channels of one layer."
-      " The paper prints a picture and no numbers.",
-      files.STATISTICS,
-      anatomy.running_figure,
-      ("mbn", "mbn_alp", "mbn_star", "mbn_alp_star"),
-      most=1,
-    ),
-    section(
-      "Figure 6",
-      "Running statistics beside those of two batches, 100% adv + 0% clean. The paper"
-      " prints a picture and no numbers.",
-      files.STATISTICS,
-      anatomy.batch_figure,
-      ("adv", "adv_star"),
-      most=1,
-    ),
-    section(
-      "Images",
-      "Clean images, their adversarial ones, and the difference.",
-      files.EXAMPLES,
-      anatomy.panel_figure,
-      ("adv_clean", "adv", "mbn", "mbn_alp", "alp", "gn", "clean"),
-      most=3,
-    ),
-  )
-  return [section for section in found if section.panels]
-
-
-def _read(runs: Sequence[Run], file: str, problems: list[str]) -> list[tuple[Run, Any]]:
-  found = []
-  for run in runs:
-    try:
-      if os.path.lexists(run.path / file):
-        found.append((run, files.INSPECTED[file](run.path / file)))
-    except UserError as error:
-      problems.append(clean(str(error).replace(str(run.path), run.name)))
-  return found
-
-
-def _drawn(
-  read: Sequence[tuple[Run, Any]],
-  file: str,
-  draw: Callable[[Any], Figure],
-  settings: Sequence[str],
-  problems: list[str],
-) -> Iterator[tuple[Run, Figure, str]]:
-  """Pictures of runs, one a setting, and what they show in words.
-
-  Where a run cannot be drawn, another run of the setting, or another setting, takes its
-  place.
-  """
-  for setting in settings:
-    for run, values in read:
-      if run.setting.removesuffix("_eps8") != setting:
-        continue
-      try:
-        figure, words = draw(values), _describe(values)
-        figure.draw_without_rendering()
-      except Exception as error:  # whatever it is, the rest of the report matters
-        why = f"{type(error).__name__}: {error}"[:100]
-        problems.append(clean(f"{run.name}/{file} cannot be drawn ({why})"))
-        continue
-      yield run, figure, words
-      break
-
-
-def _describe(values: Mapping[str, Any]) -> str:
-  if "running" not in values:
-    right = int((values["predicted_adv"] == values["label"]).sum())
-    count = len(values["label"])
-    return f"{right} of {count} adversarial images are classified rightly."
-  means = (
-    f"{branch}: mean of the running variances {np.mean(running['var']):.3g}"
-    for branch, running in values["running"].items()
-  )
-  return f"Layer {values['layer']}; {'; '.join(means)}."

@@ -1,21 +1,17 @@
-"""The picture of a run's evaluation, and the paper's Figures 1, 2, 3 and 7."""
+"""The paper's Figures 1, 2, 3 and 7, published and measured."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
 from robustjax.paper import figures as paper
+from robustjax.paper.rows import TARGETED
 from robustjax.report.comparison import attack, kind, look_up, names
 from robustjax.report.conditions import PAPER_SCALE, Condition
 from robustjax.report.document import Panel, Section
-from robustjax.report.intervals import wilson
 
-EVALUATION = "evaluation.png"
-COLOURS = {"clean": "tab:blue", "adv": "tab:red", "all": "tab:gray"}  # of branches
 SIZE = (4.7, 4.0)  # inches: legible on a telephone's whole width
 
 # Colours that people with any colour vision tell apart (Okabe & Ito 2008), and a shape
@@ -50,49 +46,6 @@ class Line(NamedTuple):
   against: str
 
 
-def evaluation_figure(workdir: Path) -> Path:
-  """Accuracy against the number of PGD steps, a curve for each branch.
-
-  The form of the paper's Figures 2 and 3, with the clean accuracy at 0 steps and 95 %
-  Wilson intervals of the counts.
-
-  Args:
-    workdir: of a finished run: evaluation.json and config.json are read.
-
-  Returns:
-    The path of the picture, evaluation.png in the workdir.
-  """
-  evaluation = json.loads((workdir / "evaluation.json").read_text())
-  config = json.loads((workdir / "config.json").read_text())
-  figure = Figure(figsize=(6.4, 4), layout="constrained")
-  axes = figure.subplots()
-  curves: dict[str, list[Point]] = {}
-  for row in evaluation["rows"]:
-    low, high = (100 * bound for bound in wilson(row["correct"], row["images"]))
-    point = Point(row["steps"], 100 * row["accuracy"], low, high)
-    curves.setdefault(row["branch"], []).append(point)
-  for branch, points in curves.items():
-    _draw(axes, points, COLOURS.get(branch, "black"), "o", branch)
-  steps = [int(point.x) for point in next(iter(curves.values()))]
-  axes.set_xscale("symlog", linthresh=min(filter(None, steps), default=1))
-  axes.set_xticks(steps, [f"{n}" if n else "clean" for n in steps])
-  axes.minorticks_off()
-  axes.set_ylim(0, 100)
-  axes.set_xlabel("attack iterations (PGD-N)")
-  axes.set_ylabel("accuracy (%)")
-  axes.grid(alpha=0.3)
-  # What stands in files is text, whatever dollar signs are in it.
-  for text in axes.legend(title="branch").get_texts():
-    text.set_parse_math(False)
-  eps, images = config["eval"]["eps"], evaluation["rows"][0]["images"]
-  title = f"{config['setting']}, {config['scale']} scale: {config['data']['name']},"
-  title += f" {images:,} images, eps {eps:g}"
-  axes.set_title(title, fontsize=10, parse_math=False)
-  path = workdir / EVALUATION
-  figure.savefig(path, dpi=150)
-  return path
-
-
 def section(
   figure: paper.Figure, conditions: Sequence[Condition], notes: Mapping[str, int]
 ) -> Section:
@@ -113,7 +66,9 @@ def section(
     if lines:
       panels.append(_panel(f"condition-{number}", figure, lines, condition))
   numbers = [notes[key] for key in figure.notes]
-  return Section(f"Figure {figure.number}", f"{figure.title}.", panels, numbers)
+  return Section(
+    f"Figure {figure.number}", f"{figure.title}. {TARGETED}", panels, numbers
+  )
 
 
 def _panel(

@@ -1,7 +1,6 @@
 """What the files of a run hold, each checked: of damage they say where it is."""
 
 import json
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy.typing as npt
 
 from robustjax.errors import UserError
 from robustjax.paper import settings
+from robustjax.report.checked import MOST, Damaged, each, get, read_json, read_lines
 from robustjax.report.document import clean
 
 CONFIG = "config.json"
@@ -22,17 +22,10 @@ EXAMPLES = "examples.npz"
 
 Arrays = dict[str, npt.NDArray[Any]]
 
-# No number that is read is below 0 or larger, and nothing is nested deeper.
-MOST = 10**12
-_DEPTH = 20
 _LARGEST = 1e30  # no statistic of a net that still computes is above
 _LEAST_EPS = 1e-3  # of 255: a smaller eps cannot be told from none
 _MOMENTS = ("mean", "var")
 _BRANCHES = {"clean", "adv", "all"}
-
-
-class Damaged(Exception):
-  """A file does not hold what it should: in a few words, for one line."""
 
 
 @dataclass(frozen=True)
@@ -46,153 +39,130 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Adaptive:
+  """What attacks that aim at any wrong class left: `robust` images of `clean` ones."""
+
+  branch: str
+  attack: str
+  images: int
+  clean: int
+  robust: int
+
+
+@dataclass(frozen=True)
 class Evaluation:
-  """What evaluation.json says, checked."""
+  """What evaluation.json says, checked; older runs have nothing adaptive."""
 
   step: int
   rows: tuple[Row, ...]
   guesses: tuple[str, ...]
-
-
-def _json(path: Path, finite: bool = False) -> Any:
-  """The value in a file, or None without the file."""
-  try:
-    return _parse(path.read_text(encoding="utf-8"), finite)
-  except FileNotFoundError:
-    return None
-  except (ValueError, RecursionError) as error:
-    raise Damaged("it is not JSON") from error
-  except OSError as error:
-    raise Damaged(f"it cannot be read ({error.strerror})") from error
-
-
-def _parse(text: str, finite: bool = False) -> Any:
-  """The value of a JSON text; raises ValueError or RecursionError if it is none.
-
-  `finite` refuses NaN and infinities as damage, wherever they stand.
-  """
-  hook = _finite if finite else None
-  value = json.loads(text, parse_constant=hook, parse_float=hook)
-  level = [value]
-  for _ in range(_DEPTH):
-    nested = [inner for inner in level if isinstance(inner, dict | list)]
-    if not nested:
-      return value
-    level = [v for n in nested for v in (n.values() if isinstance(n, dict) else n)]
-  raise ValueError
-
-
-def _finite(text: str) -> float:
-  value = float(text)
-  if not math.isfinite(value):
-    raise Damaged(f"it holds {_short(text)}")
-  return value
-
-
-def _get(value: Any, name: str, kind: type) -> Any:
-  """`value[name]`, of a kind; `name` may be dotted. Numbers are of 0..MOST."""
-  for part in name.split("."):
-    if not isinstance(value, dict) or part not in value:
-      raise Damaged(f"it has no {name}")
-    value = value[part]
-  kinds: Any = (int, float) if kind is float else kind
-  if not isinstance(value, kinds) or (isinstance(value, bool) and kind is not bool):
-    raise Damaged(f"its {name} is {_short(value)}")
-  if kind in (int, float) and not 0 <= value <= MOST:
-    raise Damaged(f"its {name} is {_short(value)}")
-  return value
-
-
-def _short(value: Any) -> str:
-  text = clean(repr(value))
-  return text if len(text) <= 40 else f"{text[:40]}..."
+  adaptive: tuple[Adaptive, ...] = ()
 
 
 def read_config(path: Path) -> dict[str, Any]:
   """What config.json says of a `runs.Run`, and the "epochs" that it trains for."""
-  config = _json(path)
+  config = read_json(path)
   overrides = None
   if isinstance(config, dict) and "overrides" in config:
-    overrides = _get(config, "overrides", dict)
+    overrides = get(config, "overrides", dict)
   return {
-    "setting": clean(_get(config, "setting", str)),
-    "scale": clean(_get(config, "scale", str)),
-    "seed": _get(config, "seed", int),
-    "eps": float(_get(config, "eval.eps", float)),
-    "step_size": float(_get(config, "eval.step_size", float)),
-    "trained_eps": float(_get(config, "attack.eps", float)),
-    "trained_step_size": float(_get(config, "attack.step_size", float)),
-    "epochs": float(_get(config, "train.epochs", float)),
+    "setting": clean(get(config, "setting", str)),
+    "scale": clean(get(config, "scale", str)),
+    "seed": get(config, "seed", int),
+    "eps": float(get(config, "eval.eps", float)),
+    "step_size": float(get(config, "eval.step_size", float)),
+    "trained_eps": float(get(config, "attack.eps", float)),
+    "trained_step_size": float(get(config, "attack.step_size", float)),
+    "epochs": float(get(config, "train.epochs", float)),
     "overrides": overrides,
+    "data": clean(get(config, "data.name", str)),
+    "split": clean(get(config, "data.test_split", str)),
     "values": settings.recorded(config),
   }
 
 
 def read_evaluation(path: Path, eps: float) -> Evaluation | None:
   """What evaluation.json says, or None without the file; `eps` is config.json's."""
-  found = _json(path, finite=True)
+  found = read_json(path, finite=True)
   if found is None and not path.exists():
     return None
-  step = _get(found, "step", int)
-  rows = [_row(value, i, eps) for i, value in enumerate(_get(found, "rows", list))]
+  step = get(found, "step", int)
+  rows = each(get(found, "rows", list), lambda value: _row(value, eps), "row")
   if not rows:
     raise Damaged("it has no rows")
   if len({(row.branch, row.steps) for row in rows}) < len(rows):
     raise Damaged("a reading is there twice")
+  given = get({"adaptive": [], **found}, "adaptive", list)
+  adaptive = each(given, lambda value: _adaptive(value, eps), "adaptive row")
+  if len({(row.branch, row.attack) for row in adaptive}) < len(adaptive):
+    raise Damaged("an adaptive row is there twice")
   guesses = found.get("guesses", [])
   if not isinstance(guesses, list) or not all(isinstance(g, str) for g in guesses):
     raise Damaged("its guesses are not a list of names")
-  return Evaluation(step, tuple(rows), tuple(clean(guess) for guess in guesses))
+  cleaned = tuple(clean(guess) for guess in guesses)
+  return Evaluation(step, tuple(rows), cleaned, tuple(adaptive))
 
 
-def _row(value: Any, number: int, eps: float) -> Row:
-  try:
-    row = Row(
-      clean(_get(value, "branch", str)),
-      _get(value, "steps", int),
-      _get(value, "correct", int),
-      _get(value, "images", int),
-    )
-    if row.images < 1:
-      raise Damaged(f"its images are {row.images}")
-    if not 0 <= row.correct <= row.images:
-      raise Damaged(f"{row.correct} correct of {row.images} images")
-    accuracy = _get(value, "accuracy", float)
-    if abs(accuracy - row.correct / row.images) > 1e-6:
-      raise Damaged(f"accuracy {accuracy:g} is not {row.correct} / {row.images}")
-    if row.steps and _get(value, "eps", float) != eps:
-      raise Damaged(f"eps {value['eps']:g}, where config.json says {eps:g}")
-  except Damaged as error:
-    raise Damaged(f"row {number + 1}: {error}") from error
+def _row(value: Any, eps: float) -> Row:
+  row = Row(
+    clean(get(value, "branch", str)),
+    get(value, "steps", int),
+    get(value, "correct", int),
+    get(value, "images", int),
+  )
+  if row.images < 1:
+    raise Damaged(f"its images are {row.images}")
+  if row.correct > row.images:
+    raise Damaged(f"{row.correct} correct of {row.images} images")
+  accuracy = get(value, "accuracy", float)
+  if abs(accuracy - row.correct / row.images) > 1e-6:
+    raise Damaged(f"accuracy {accuracy:g} is not {row.correct} / {row.images}")
+  if row.steps:
+    _need_eps(value, eps)
   return row
+
+
+def _adaptive(value: Any, eps: float) -> Adaptive:
+  row = Adaptive(
+    clean(get(value, "branch", str)),
+    names_of(get(value, "attack", str)),
+    *counts(value),
+  )
+  _need_eps(value, eps)
+  return row
+
+
+def _need_eps(value: Any, eps: float) -> None:
+  if get(value, "eps", float) != eps:
+    raise Damaged(f"eps {value['eps']:g}, where config.json says {eps:g}")
+
+
+def names_of(attack: str) -> str:
+  """A list of attacks for a person: "apgd-ce,apgd-t" as "apgd-ce, apgd-t"."""
+  return clean(", ".join(name.strip() for name in attack.split(",")))
+
+
+def counts(value: Any) -> tuple[int, int, int]:
+  """(images, clean, robust) of an evaluation: none more than the one before."""
+  images, right, robust = (get(value, n, int) for n in ("images", "clean", "robust"))
+  if images < 1:
+    raise Damaged(f"its images are {images}")
+  if not robust <= right <= images:
+    raise Damaged(f"{robust} robust and {right} clean of {images} images")
+  return images, right, robust
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
   """The records; a last line that a kill cut short is left out."""
-  try:
-    lines = path.read_text(encoding="utf-8").splitlines()
-  except FileNotFoundError:
-    return []
-  except ValueError as error:
-    raise Damaged("it is not text") from error
-  except OSError as error:
-    raise Damaged(f"it cannot be read ({error.strerror})") from error
-  records = []
-  for number, line in enumerate(lines, 1):
-    try:
-      record = _parse(line)
-    except (ValueError, RecursionError) as error:
-      if number == len(lines):
-        break
-      raise Damaged(f"line {number} is not JSON") from error
-    try:
-      _get(record, "step", int)
-      _get(record, "epoch", float)
-      _get(record, "split", str)
-    except Damaged as error:
-      raise Damaged(f"line {number}: {error}") from error
-    records.append(record)
-  return records
+  return each(read_lines(path), _record, "line")
+
+
+def _record(value: Any) -> dict[str, Any]:
+  get(value, "step", int)
+  get(value, "epoch", float)
+  get(value, "split", str)
+  found: dict[str, Any] = value
+  return found
 
 
 def read_statistics(path: Path) -> dict[str, Any]:

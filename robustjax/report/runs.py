@@ -7,24 +7,31 @@ from pathlib import Path
 from typing import Any
 
 from robustjax.errors import UserError
+from robustjax.report.checked import MOST, Damaged
 from robustjax.report.document import clean
 from robustjax.report.files import (
   CONFIG,
   EVALUATION,
   METRICS,
-  MOST,
-  Damaged,
   Evaluation,
   read_config,
   read_evaluation,
   read_metrics,
+)
+from robustjax.report.suites import (
+  VERDICTS,
+  Audit,
+  Identity,
+  Suite,
+  read_audits,
+  read_suites,
 )
 
 PROGRESS = "evaluation.progress.json"
 CHECKPOINTS = "checkpoints"
 
 # Folders of a run that hold no runs, and may hold very many files.
-_SKIPPED = {CHECKPOINTS, "tensorboard"}
+_SKIPPED = {CHECKPOINTS, "tensorboard", "evaluations", "audits"}
 
 
 @dataclass(frozen=True)
@@ -60,9 +67,13 @@ class Run:
     trained_step_size: of the same.
     overrides: dotted name -> value, changed from the command line; None if config.json
       does not say.
+    data: the data set's name, as the run was told it.
+    split: of it, with the images that are evaluated.
     values: dotted name -> value, of all that a row of the paper may depend on.
     evaluation: None unless there is a whole one.
     progress: how far it has come.
+    suites: its evaluations by attacks.
+    audits: whether attacks on it can be trusted.
   """
 
   path: Path
@@ -75,9 +86,37 @@ class Run:
   trained_eps: float
   trained_step_size: float
   overrides: Mapping[str, Any] | None
+  data: str
+  split: str
   values: Mapping[str, Any]
   evaluation: Evaluation | None
   progress: Progress
+  suites: tuple[Suite, ...] = ()
+  audits: tuple[Audit, ...] = ()
+
+  def standard(self, branch: str) -> Suite | None:
+    """The suite "standard" through a branch that is also attacked, at the run's eps.
+
+    The largest, if there are several.
+    """
+    own = [s for s in self.suites if s.attack == "standard" and self.is_own(s.identity)]
+    through = [suite for suite in own if suite.identity.branch == branch]
+    return max(through, key=lambda suite: suite.images, default=None)
+
+  def audit(self, branch: str) -> Audit | None:
+    """The worst audit of a branch at the run's eps."""
+    own = [audit for audit in self.audits if self.is_own(audit.identity)]
+    through = [audit for audit in own if audit.identity.branch == branch]
+    return max(through, key=lambda a: VERDICTS.index(a.verdict), default=None)
+
+  def is_own(self, what: Identity) -> bool:
+    """Whether it is what evaluation.json is of: checkpoint, images, eps and norm."""
+    return (
+      what.branch == what.attack_branch
+      and (what.norm, what.eps, what.split) == ("linf", self.eps, self.split)
+      and f"{what.data}:".startswith(f"{self.data}:")  # a version may follow
+      and (self.evaluation is not None and what.step == self.evaluation.step)
+    )
 
 
 def find(folders: Sequence[Path]) -> tuple[list[Run], list[str]]:
@@ -118,7 +157,8 @@ def _run_folders(folder: Path, problems: list[str]) -> Iterator[Path]:
     problems.append(clean(f"{error.filename} cannot be read ({error.strerror})"))
 
   for found, below, files in os.walk(folder, onerror=unreadable):
-    below[:] = sorted(name for name in below if name not in _SKIPPED)
+    skipped = _SKIPPED if CONFIG in files else set()
+    below[:] = sorted(name for name in below if name not in skipped)
     if CONFIG in files:
       yield Path(found)
 
@@ -147,7 +187,16 @@ def _read(path: Path, name: str, problems: list[str]) -> Run | None:
     problem(METRICS, error)
   epochs = config.pop("epochs")
   progress = _progress(path, evaluation, spoilt, records, epochs)
-  return Run(path, name, **config, evaluation=evaluation, progress=progress)
+  suites, audits = read_suites(path, problem), read_audits(path, problem)
+  return Run(
+    path,
+    name,
+    **config,
+    evaluation=evaluation,
+    progress=progress,
+    suites=suites,
+    audits=audits,
+  )
 
 
 def _progress(

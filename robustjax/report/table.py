@@ -3,6 +3,8 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from robustjax.paper.rows import TARGETED
+
 
 def evaluation_table(evaluation: Mapping[str, Any]) -> str:
   """Counts and rates of every row, for a terminal.
@@ -12,8 +14,9 @@ def evaluation_table(evaluation: Mapping[str, Any]) -> str:
 
   Returns:
     Lines of text: a row for each branch and reading, and the worst case of each
-    branch over all its readings, the number of broken images that were left out, and
-    the guesses that the run depends on.
+    branch over all its readings; what the adaptive attacks left, if the run was read
+    against some; what such numbers say; the number of broken images that were left
+    out, and the guesses that the run depends on.
   """
   header = (
     "branch",
@@ -42,7 +45,13 @@ def evaluation_table(evaluation: Mapping[str, Any]) -> str:
     count = f"{row['correct']} / {row['images']}"
     rate = f"{row['accuracy']:.1%}"
     lines.append((row["branch"], "worst case", "", "", count, rate, ""))
+  for row in evaluation.get("adaptive", []):
+    count = f"{row['robust']} / {row['images']}"
+    rate = f"{row['robust'] / row['images']:.1%}"
+    name = row["attack"].replace(",", ", ")
+    lines.append((row["branch"], name, "", f"{row['eps']:g}", count, rate, ""))
   text = align(lines, right=range(2, len(header)))  # names to the left
+  text += f"\n{TARGETED}"
   if skipped := evaluation.get("skipped"):
     text += f"\nbroken images, which no row counts: {skipped}"
   if evaluation.get("guesses"):

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from robustjax.paper.claims import CLAIMS, Claim, Side
+from robustjax.paper.rows import TARGETED
 from robustjax.report.comparison import attack, kind, look_up
 from robustjax.report.conditions import Condition
 from robustjax.report.document import Cell, Table
@@ -115,8 +116,8 @@ def table(condition: Condition) -> Table | None:
     Cell("verdict"),
   )
   caption = (
-    f"{condition.label}: differences in points of accuracy. Robustness is the accuracy"
-    f" against {attack(strongest)}."
+    f"{condition.label}: differences in points of accuracy. What the claims call"
+    f" robustness is the accuracy against {attack(strongest)}. {TARGETED}"
   )
   body = [_row(verdict, tint, strongest) for verdict in measured]
   return Table(caption, head, body, folded=folded)

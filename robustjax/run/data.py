@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from robustjax import config as configs
 from robustjax.config import Config
-from robustjax.data import classes, pipeline, sources, transforms
+from robustjax.data import arrays, classes, pipeline, sources, transforms
 from robustjax.errors import UserError
 from robustjax.run.schedule import schedule
 from robustjax.runtime import parallel
@@ -31,6 +31,11 @@ def open_data(config: Config) -> Data:
     UserError: it is missing or another one; one line with what to do.
   """
   data = config.data
+  if arrays.is_name(data.name):
+    raise UserError(
+      f"data set {data.name!r} has no splits to train and to test on: evaluate on it"
+      " with python -m robustjax.evaluate RUN --data, and train on an image folder"
+    )
   train, test = (
     sources.open_source(
       data.name,

@@ -1,0 +1,87 @@
+"""What is evaluated is opened, or refused in a line that says what to do."""
+
+import jax
+import jax.numpy as jnp
+import networks
+import numpy as np
+import pytest
+from data_files import image_folder
+
+from robustjax.errors import UserError
+from robustjax.evaluate import subject
+from robustjax.evaluate.subject import Wanted, open_subject
+from robustjax.runtime import parallel
+
+MESH = parallel.mesh(jax.devices()[:1])
+
+
+@pytest.fixture
+def folder(tmp_path):
+  return image_folder(tmp_path / "images", {"val": 10}, size=(4, 4))
+
+
+def test_a_function_with_a_folder_of_images(folder):
+  wanted = Wanted(data=str(folder), split="val", transform="none", size=4)
+  opened = open_subject("networks:function", wanted, MESH)
+  network = opened.branch(None)
+  assert (network.branch, opened.shape, opened.step) == ("all", (4, 4, 3), None)
+  (batch,) = opened.images.batches(range(6), 6, MESH)
+  logits = network.logits(network.variables, batch["image"])
+  images = np.asarray(batch["image"], np.float32)
+  np.testing.assert_allclose(logits, networks.function()(images), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+  ("what", "message"),
+  [
+    ("no_such_module:function", "there is no module no_such_module"),
+    ("networks:nothing", "the module networks has no nothing"),
+    ("networks:not_a_function", r"networks:not_a_function\(\) returns a int"),
+    ("networks:breaks", "networks:breaks cannot be computed by JAX on images"),
+  ],
+)
+def test_functions_that_are_none_are_named(folder, what, message):
+  wanted = Wanted(data=str(folder), split="val", size=4, transform="none")
+  with pytest.raises(UserError, match=message) as caught:
+    open_subject(what, wanted, MESH)
+  assert "\n" not in str(caught.value)
+
+
+def test_a_function_brings_no_images():
+  with pytest.raises(UserError, match="name a data set, a folder or a .npz file"):
+    open_subject("networks:function", Wanted(), MESH)
+
+
+def test_a_folder_without_a_run_is_named(tmp_path):
+  with pytest.raises(UserError, match="is not the folder of a run"):
+    open_subject(str(tmp_path), Wanted(), MESH)
+
+
+def test_a_branch_that_is_not_there_is_named(folder):
+  wanted = Wanted(data=str(folder), split="val", transform="none", size=4)
+  opened = open_subject("networks:function", wanted, MESH)
+  with pytest.raises(UserError, match="has no branch 'adv': name all with --branch"):
+    opened.branch("adv")
+
+
+def test_what_a_function_closes_over_becomes_arguments():
+  weights = jnp.asarray(networks.WEIGHTS["first"])
+  closed = lambda x: jnp.tanh(x.reshape(len(x), -1) @ weights)  # noqa: E731
+  consts, logits = subject.hoisted("it", closed, (4, 4, 3))
+  assert [c.shape for c in consts] == [weights.shape]
+  for count in (1, 5):  # another batch than it was traced with
+    images = jnp.asarray(networks.IMAGES[:count], jnp.float32)
+    np.testing.assert_allclose(logits(consts, images), closed(images), rtol=1e-6)
+  doubled = [2 * c for c in consts]
+  other = jnp.tanh(images.reshape(5, -1) @ (2 * weights))
+  np.testing.assert_allclose(jax.jit(logits)(doubled, images), other, rtol=1e-5)
+
+
+def test_labels_without_a_logit_are_refused(tmp_path):
+  path = tmp_path / "set.npz"
+  np.savez(path, images=networks.IMAGES[:7], labels=np.arange(7))
+  with pytest.raises(UserError, match="has 7 classes, and networks:function tells 6"):
+    open_subject("networks:function", Wanted(data=str(path)), MESH)
+  np.savez(path, images=networks.IMAGES[:6], labels=np.arange(6))
+  opened = open_subject("networks:function", Wanted(data=str(path)), MESH)
+  assert (opened.shape, opened.data["split"]) == ((4, 4, 3), "all")
