@@ -14,6 +14,7 @@ from audit_networks import (
   failed,
   faulty,
   mlp,
+  network,
   trained,
 )
 from conftest import lively, tiny
@@ -91,6 +92,24 @@ def test_a_mixture_network_is_clean_beside_its_other_branch():
   assert "transfer" not in {
     c["name"] for c in found.result["checks"] if c["verdict"] == "not made"
   }
+
+
+def test_a_network_that_asks_the_host_has_a_verdict_too():
+  """JAX cannot compute the gradient of what the host does with images."""
+  rng = np.random.default_rng(0)
+
+  def noisy(images):
+    return images + rng.normal(0, 8, images.shape).astype(np.float32)
+
+  def logits(variables, images):
+    shape = jax.ShapeDtypeStruct(images.shape, jnp.float32)
+    return mlp(variables, jax.pure_callback(noisy, shape, images))
+
+  said = []
+  result = audited(network(logits, trained()), say=said.append).result
+  assert result["verdict"] == "masked"
+  assert {"repeated pass", "zero gradients, ce"} <= failed(result).keys()
+  assert any("no gradient" in line for line in said)
 
 
 def test_what_cannot_be_made_says_why():

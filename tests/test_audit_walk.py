@@ -52,6 +52,18 @@ def test_it_takes_down_what_it_meets(batch):
   assert not found.flat.any()
 
 
+def test_what_was_broken_on_the_way_is_kept(batch):
+  """Pushed to its own class, an image that begins as another ends as itself."""
+  images, labels = batch
+  others = images[jnp.argsort(labels, stable=True)[::-1]]  # beginnings of any class
+  attack = walk.PGD(Ball("linf", 255.0), 8.0, 20, 20)
+  loss = walk.loss(walk.LOSSES.index("target"), labels, labels)
+  found = attack(net, loss, images, labels, others)
+  wrong, at_end = (net(x).argmax(-1) != labels for x in (found.adv, found.last))
+  assert wrong[found.first == 0].all() and (found.first == 0).any()
+  assert not at_end.any()
+
+
 def test_fewer_steps_are_its_beginning(batch):
   images, labels = batch
   long, short = (walked(images, labels, 0, 3.0, n, images) for n in (12, 5))

@@ -87,7 +87,8 @@ def run(args: argparse.Namespace) -> Audit:
     eps=eps,
     norm=args.norm,
     seed=args.seed,
-    identity=dict(subject.data) | ({"step": subject.step} if subject.step else {}),
+    identity=dict(subject.data)
+    | ({} if subject.step is None else {"step": subject.step}),
     targeted=targeted_alone(subject.folder),
     no_others="it has no other branch: name another network with --other",
     mesh=mesh,

@@ -145,6 +145,7 @@ def gather(
   labels, indices = (np.asarray(a, np.int32) for a in (labels, indices))
   rows = {"image": np.asarray(images), "label": labels, "index": indices}
   rows["target"] = np.zeros_like(labels)  # until the number of classes is known
+  network = _with_gradient(network, images.shape[1:], say)
   programs = Programs(network, rows, norm, seed, mesh, effort)
   say("the network's answers")
   answers = ask(programs, seed)
@@ -189,6 +190,30 @@ def gather(
     transfers=transfers,
     ladder=broken,
   )
+
+
+def _with_gradient(
+  network: Network, shape: Sequence[int], say: Callable[[str], None]
+) -> Network:
+  """The network, with a gradient of zero if JAX can compute none of it.
+
+  So that such a one, which asks the host for its noise, say, has a verdict too.
+  """
+
+  def total(variables: Any, x: jax.Array) -> jax.Array:
+    return network.attack_logits(variables, x).astype(jnp.float32).sum()
+
+  images = jax.ShapeDtypeStruct((2, *shape), jnp.float32)
+  try:
+    jax.eval_shape(jax.grad(total, 1), network.variables, images)
+  except Exception as error:  # whatever somebody's code raises
+    say(f"no gradient, which counts as zero: {type(error).__name__}")
+
+    def without(variables: Any, x: jax.Array) -> jax.Array:
+      return network.attack_logits(variables, jax.lax.stop_gradient(x))
+
+    return network._replace(attack_logits=without)
+  return network
 
 
 def _targets(labels: Array, indices: Array, classes: int, seed: int) -> Array:
