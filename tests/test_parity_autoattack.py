@@ -7,6 +7,9 @@ import pytest
 
 from robustjax.attacks import apgd, fab, losses, square, square_l2
 from robustjax.attacks.balls import Ball
+from robustjax.evaluation import compiled, suite
+from robustjax.evaluation.network import Network
+from robustjax.runtime import parallel
 
 pytestmark = pytest.mark.parity
 
@@ -85,6 +88,58 @@ def test_auto_pgd_from_one_start_is_the_official_one(norm, name):
   # Where two points are as good to rounding, each has its own.
   apart = np.abs(back(best) - found.best).max((1, 2, 3))[same]
   assert np.mean(apart < 0.05) >= 0.75
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_auto_pgd_goes_the_official_way_step_by_step(norm):
+  """Each iterate of the two, over checkpoints where steps are halved."""
+  ball, steps, seen = Ball(norm, EPS[norm]), 60, []
+  start = ball.on_face(jnp.asarray(IMAGES), jax.random.split(jax.random.key(1), COUNT))
+
+  def watched(images):
+    jax.debug.callback(lambda x: seen.append(np.array(x)), images, ordered=True)
+    return ours(images)
+
+  loss = lambda logits: losses.cross_entropy(logits, LABELS)  # noqa: E731
+  jax.jit(lambda: apgd.APGD(ball, steps)(watched, loss, IMAGES, LABELS, start))()
+  jax.effects_barrier()
+  official_seen = []
+
+  def watched_there(images):
+    official_seen.append(back(images))
+    return theirs(images)
+
+  kind = {"linf": "Linf", "l2": "L2"}[norm]
+  official = autopgd.APGDAttack(
+    watched_there, n_iter=steps, norm=kind, eps=EPS[norm] / 255, device="cpu"
+  )
+  official.loss = "ce"
+  official.init_hyperparam(there(IMAGES))
+  official.attack_single_run(there(IMAGES), torch.tensor(LABELS), x_init=there(start))
+  assert len(seen) == len(official_seen) == steps + 1
+  # Where a gradient is 0 to rounding its sign is not the same, and from there on all.
+  for step, (mine, other) in enumerate(zip(seen, official_seen, strict=True)):
+    same = np.abs(mine - other).max((1, 2, 3)) < 0.02
+    assert same.mean() >= (1 if step < 20 else 0.8), step
+
+
+def test_targets_are_in_the_official_order():
+  """The classes of the largest other clean logits, from the second on."""
+  shape = IMAGES.shape[1:]
+  network = Network("it", "all", (), lambda _, x: ours(x), lambda _, x: ours(x))
+  options = suite.Options(steps=1)
+  (attack,) = suite.named("apgd-t", Ball("linf", 1.0), options)
+  mesh = parallel.mesh(jax.devices()[:1])
+  made = compiled.programs(network, (attack,), shape, mesh)
+  batch = parallel.shard(
+    {"image": IMAGES, "label": LABELS.astype(np.int32), "index": np.arange(COUNT),
+     "mask": np.ones(COUNT, bool)}, mesh,
+  )  # fmt: skip
+  ranked = theirs(there(IMAGES)).sort(dim=1)[1].numpy()
+  for run in range(CLASSES - 1):
+    numbers = np.uint32(0), np.int32(run), np.int32(0)
+    found = made.attack["apgd-t"]((), batch, *numbers, made.begin(batch))
+    np.testing.assert_array_equal(found.target, ranked[:, -(run + 2)])
 
 
 def test_a_way_to_a_plane_is_the_official_one():

@@ -16,7 +16,7 @@ from robustjax.audit import written
 from robustjax.audit.audit import Audit, audit
 from robustjax.data import sample
 from robustjax.errors import UserError
-from robustjax.evaluate.subject import Subject, Wanted, open_subject
+from robustjax.evaluate.subject import Subject, add_images, open_subject, wanted
 from robustjax.evaluation.network import Network
 from robustjax.run.commandline import Parser, above, at_least, writable
 from robustjax.runtime import log, parallel
@@ -46,14 +46,7 @@ def parser() -> Parser:
   add("--images", type=at_least(1), default=IMAGES, help="how many; %(default)s")
   add("--seed", type=at_least(0), default=0, help="%(default)s")
   add("--out", type=Path, metavar="DIR", help="by default RUN/audits/BRANCH")
-  images = made.add_argument_group("images: a run brings its own")
-  add = images.add_argument
-  add("--data", metavar="NAME", help="a TFDS name, a folder or a .npz file")
-  add("--data_dir", metavar="DIR", help="where TFDS prepared it")
-  add("--split", help="test by default")
-  add("--transform", choices=("imagenet", "small", "none"))
-  add("--size", type=at_least(1), help="side of an image, in pixels")
-  add("--channels", type=int, choices=(1, 3), help="of an image folder")
+  add_images(made)
   return made
 
 
@@ -64,16 +57,13 @@ def run(args: argparse.Namespace) -> Audit:
     UserError: a mistake, in one line.
   """
   mesh = parallel.mesh(jax.local_devices())
-  wanted = Wanted(
-    args.data, args.data_dir, args.split, args.transform, args.size, args.channels
-  )
-  subject = open_subject(args.what, wanted, mesh)
+  subject = open_subject(args.what, wanted(args), mesh)
   network = subject.branch(args.branch)
   eps = args.eps or (subject.eps if args.norm == "linf" else None)
   if eps is None:
     raise UserError("how far may a pixel change? Say --eps=, of 255")
   out = writable(args.out or subject.folder / AUDITS / network.branch)
-  others = _others(args, subject, network, wanted, mesh)
+  others = _others(args, subject, network, mesh)
   source = subject.images.source
   count = min(args.images, len(source))
   images = subject.images.read(sample.indices(source, count))
@@ -103,7 +93,6 @@ def _others(
   args: argparse.Namespace,
   subject: Subject,
   network: Network,
-  wanted: Wanted,
   mesh: Any,
 ) -> list[Network]:
   """The network's other branches, and those of --other.
@@ -114,7 +103,7 @@ def _others(
   own = [one for one in subject.networks.values() if one.branch != network.branch]
   if not args.other:
     return own
-  other = open_subject(args.other, wanted, mesh)
+  other = open_subject(args.other, wanted(args), mesh)
   if other.shape != subject.shape:
     raise UserError(
       f"{args.other} takes images of {list(other.shape)} and {args.what} of"
