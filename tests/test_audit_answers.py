@@ -57,6 +57,18 @@ def test_an_honest_network_gives_no_sign(count):
   assert failing(network(mlp, trained()), count) == set()
 
 
+def test_outputs_of_least_squares_are_no_probabilities():
+  """They add up to 1, and of many images all lie in 0..1."""
+  images, labels = blobs(1024, seed=7)
+  flat = lambda x: x.reshape(len(x), -1) / 127.5 - 1.0  # noqa: E731
+  ones = np.ones((1024, 1))
+  solved = np.linalg.lstsq(np.append(flat(images), ones, 1), np.eye(CLASSES)[labels])
+  weights = jnp.asarray(solved[0], jnp.float32)
+  net = network(lambda v, x: flat(x) @ v[:-1] + v[-1], weights)
+  assert 0.1 < answers.probabilities(asked(net)).number < 0.9
+  assert failing(net) == set()
+
+
 @pytest.mark.parametrize(
   ("logits", "name"),
   [
