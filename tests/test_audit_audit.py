@@ -115,7 +115,7 @@ def test_a_network_that_asks_the_host_has_a_verdict_too():
 def test_what_cannot_be_made_says_why():
   result = audited(faulty("", 5), norm="l2", eps=120.0, targeted=True).result
   missing = {c["name"]: c for c in result["checks"] if c["verdict"] == "not made"}
-  assert missing.keys() == {"transfer", "black box"}
+  assert missing.keys() == {"transfer"}
   assert all(c["number"] is None and c["what"] for c in missing.values())
   (noted,) = (c for c in result["checks"] if c["name"] == "targeted readings")
   assert noted["limit"] is None and "no robustness" in noted["what"]

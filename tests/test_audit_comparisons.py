@@ -57,3 +57,11 @@ def test_one_step_that_beats_many_is_masked():
 
   found = audited(network(sure_between_whole_numbers, trained(0)), eps=HARD)
   assert failed(found.result)["one step beats many"] == "masked"
+
+
+def test_where_l2_images_of_a_sibling_win_that_is_a_sign_alone():
+  sibling = faulty("")._replace(name="sibling")
+  found = audited(faulty("gradient zero"), [sibling], norm="l2", eps=200.0)
+  made = {c["name"]: c for c in found.result["checks"]}
+  assert made["transfer"]["verdict"] == "suspicious"
+  assert made["transfer"]["number"] > made["transfer"]["limit"]

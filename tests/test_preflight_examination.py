@@ -26,8 +26,14 @@ def test_how_much_a_run_has_to_do():
     branches=2,
     evaluation_steps=1 + 10 + 50,
     readings=5,
+    adaptive_gradients=100 * 1000 / 200,  # Auto-PGD's steps on 1,000 images
   )
   assert forecast.amount(small(**{"model.norm": "bn"})).branches == 1
+  without = forecast.amount(small(**{"eval.attack": ""}))
+  assert (without.adaptive_gradients, without.adaptive_passes) == (0, 0)
+  whole = forecast.amount(small(**{"eval.attack": "standard"}))
+  assert whole.adaptive_gradients == (100 + 9 * 100 + 9 * 100) * 5
+  assert whole.adaptive_passes == (9 * 100 + 5000) * 5
 
 
 def work(flops, *loops):

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from robustjax import config
-from robustjax.evaluation import trajectory
+from robustjax.evaluation import compiled, trajectory
+from robustjax.evaluation.robustness import BATCH
 from robustjax.preflight import compiling, programs, topology
 from robustjax.run import network, steps
 from robustjax.run.data import images_of, open_data, train_batches
@@ -35,7 +36,9 @@ def run(request):
   state = parallel.replicate(steps.initial_state(made, jax.random.key(0)), mesh)
   key = jax.random.fold_in(jax.random.key(0), 1)
   train = next(train_batches(made, data.train, mesh, 0))
-  test = next(images_of(made, data.test).batches(range(1000), 1000, mesh))
+  test = next(
+    images_of(made, data.test).batches(range(1000), made.eval.batch_size, mesh)
+  )
   return made, mesh, state, train, test, key
 
 
@@ -76,6 +79,25 @@ def test_the_evaluations_functions_are_mains(run):
   same(advance, mapped.advance, variables, test, adv, targets, size, chunk)
   same(read, mapped.read, variables, test, adv, targets, test["mask"])
   same(begin, mapped.begin, test, key)
+
+
+def test_the_adaptive_attacks_are_mains(run):
+  made, mesh, state, *_ = run
+  platform = parallel.platform(mesh.devices.flat[0])
+  branch = network.of_run(made, state.variables, platform)["adv"]
+  shape = made.data.image_size, made.data.image_size, made.data.channels
+  mains = compiled.programs(branch, steps.attacks(made), shape, mesh)
+  images = images_of(made, open_data(made).test)
+  size = BATCH * mesh.size
+  batch = next(images.batches(range(size), size, mesh))
+  numbers = np.uint32(0), np.int32(0), np.int32(0)
+  (program,) = programs.adaptive(made, mesh)
+  assert program.name == "evaluation, apgd-ce"
+  attack = mains.attack["apgd-ce"]
+  same(program, attack, branch.variables, batch, *numbers, mains.begin(batch))
+  found = mains.begin(batch)
+  assert program.parts["batch"] == a_device((batch, found))
+  assert programs.adaptive(small(**{"eval.attack": ""}), mesh) == []
 
 
 def test_bytes_of_the_parts_are_those_of_the_arrays(run):
@@ -120,6 +142,7 @@ def test_a_program_is_made_again_by_its_name():
   made = small()
   mesh = parallel.mesh()
   every = programs.training(made, mesh) + programs.evaluation(made, mesh)
+  every += programs.adaptive(made, mesh)
   for one in [*every, programs.validation(made, mesh)]:
     values = config.copy(one.config)
     again = programs.named(one.name, values, mesh)

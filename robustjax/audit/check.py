@@ -111,6 +111,7 @@ def made(
   *,
   count: int | None = None,
   limit: float | None = None,
+  fails: Verdict | None = None,
 ) -> Check:
   """A check by its rule.
 
@@ -121,6 +122,7 @@ def made(
     images: indices to look at.
     count: how many images a share is of, where the rule's number is one.
     limit: in place of the rule's.
+    fails: in place of the rule's.
   """
   rule, number = RULES[name], float(number)
   limit = rule.limit if limit is None else limit
@@ -129,7 +131,8 @@ def made(
   # A share of exactly CHANCE images is no more than that, whatever its rounding.
   passes = number <= limit * (1 + 1e-9)
   shown = [int(i) for i in np.asarray(images).reshape(-1)[:SHOWN]]
-  return Check(name, "clean" if passes else rule.fails, number, limit, what, shown)
+  said = "clean" if passes else fails or rule.fails
+  return Check(name, said, number, limit, what, shown)
 
 
 def not_made(name: str, why: str) -> Check:

@@ -56,7 +56,7 @@ class Evidence:
     long: the walk of PGD on the cross-entropy with the effort's most steps.
     last: the last iterates of that walk.
     attacks: name -> what it found: "fgsm", "pgd", "apgd-ce", "apgd-margin",
-      "apgd-scaled", "apgd-rounded", "pgd-target", and "square" in L-infinity.
+      "apgd-scaled", "apgd-rounded", "pgd-target" and "square".
     parts: share of the single step -> what it found.
     transfers: name of another network -> what breaks this one of its images.
     ladder: eps, ascending, up to `LARGEST` -> [n] bool, broken by PGD.
@@ -232,9 +232,8 @@ def _attacks(
     say(f"Auto-PGD: {loss}")
     made[f"apgd-{loss}"] = programs.apgd(loss, eps)
   made["apgd-rounded"] = programs.apgd("ce", eps, rounded=True)
-  if programs.norm == "linf":
-    say(f"Square: {programs.effort.queries} queries")
-    made["square"] = programs.square(eps)
+  say(f"Square: {programs.effort.queries} queries")
+  made["square"] = programs.square(eps)
   return {name: programs.judged(adv) for name, adv in made.items()}
 
 

@@ -1,6 +1,6 @@
 """Checks of the gradients: there are some, they lead up, and survive less precision."""
 
-from robustjax.audit.check import Check, made, not_made
+from robustjax.audit.check import Check, Verdict, made, not_made
 from robustjax.audit.evidence import Evidence
 from robustjax.audit.programs import Array
 from robustjax.audit.walk import LEAST_CLASSES
@@ -12,7 +12,13 @@ def checks(evidence: Evidence) -> list[Check]:
   return [*zeros, small_step(evidence), precision(evidence)]
 
 
-def share(evidence: Evidence, images: Array, name: str, what: str) -> Check:
+def share(
+  evidence: Evidence,
+  images: Array,
+  name: str,
+  what: str,
+  fails: Verdict | None = None,
+) -> Check:
   """A check whose number is a share of the images that are classified rightly.
 
   Args:
@@ -20,11 +26,13 @@ def share(evidence: Evidence, images: Array, name: str, what: str) -> Check:
     images: [n] bool; the others do not count.
     name: of the check.
     what: in words, after "share of images".
+    fails: the verdict if it fails, in place of its rule's.
   """
   images = images & evidence.right
   number, count = images.sum() / evidence.count, evidence.count
   found = evidence.indices[images]
-  return made(name, number, f"share of images {what}", found, count=count)
+  what = f"share of images {what}"
+  return made(name, number, what, found, count=count, fails=fails)
 
 
 def zero(evidence: Evidence, loss: str) -> Check:

@@ -244,7 +244,7 @@ def _square(logits: Logits, norm: Norm, effort: Effort, mesh: Any) -> Any:
   ) -> dict[str, jax.Array]:
     keys = pgd.image_keys(key, rows["index"])
     network = functools.partial(logits, variables)
-    attack = Square(eps, effort.queries)
+    attack = Square(Ball(norm, eps), effort.queries)
     return {"adv": attack(network, rows["image"], rows["label"], keys).adv}
 
   return _mapped(per_device, mesh, 1)
