@@ -70,6 +70,7 @@ def test_an_honest_network_is_clean(fault, steps):
   assert 0.3 < robust.mean() < 0.95  # or it would say little
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_mixture_network_is_clean_beside_its_other_branch():
   net = tiny(norms.batch())

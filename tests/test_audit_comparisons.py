@@ -21,6 +21,8 @@ def test_a_network_overfitted_to_single_steps_is_suspicious(single_step):
   assert single_step.result["verdict"] != "clean"
 
 
+@pytest.mark.slow
+@pytest.mark.thorough
 def test_an_honest_network_withstands_many_steps_too():
   found = audited(network(mlp, trained(5, 600, HARD)), eps=HARD)
   assert failed(found.result) == {}
@@ -46,6 +48,8 @@ def test_images_of_a_sibling_break_a_network_without_gradients():
   assert failed(honest.result) == {}
 
 
+@pytest.mark.slow
+@pytest.mark.thorough
 def test_one_step_that_beats_many_is_masked():
   """Many steps start beside the pixels' whole numbers; one starts and ends at them."""
 

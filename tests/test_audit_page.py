@@ -61,6 +61,7 @@ def test_both_files_are_written(request, which, tmp_path):
     assert picture.width == 1500
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_page_of_few_images():
   found = audited(faulty(""), data=blobs(3))

@@ -42,7 +42,7 @@ def test_skipping_changes_nothing_where_nothing_is_broken():
   for batch, plain in zip(train(source, skip_broken=True), train(source), strict=True):
     assert not batch.pop("skipped").any()
     assert_same([batch], [plain])
-  options = {"first": 2, "count": 17, "batch_size": 4}
+  options = {"indices": range(2, 19), "batch_size": 4}
   found = evaluate(source, **options, skip_broken=True)
   assert not any(batch.pop("skipped").any() for batch in found)
   assert_same(found, evaluate(source, **options))
@@ -94,7 +94,7 @@ def test_broken_images_are_skipped_alike_everywhere(processes, workers):
   ]
   assert_same(joined(shards), train(source, **options))
   assert_same(train(source, first_step=3, **options), train(source, **options)[3:])
-  counted = {"first": 0, "count": 20, "batch_size": 8, "skip_broken": True}
+  counted = {"indices": range(20), "batch_size": 8, "skip_broken": True}
   shards = [
     evaluate(
       source, workers=workers, process_index=p, process_count=processes, **counted

@@ -25,7 +25,7 @@ def test_workers_change_nothing():
 
 
 def test_workers_change_nothing_in_evaluation():
-  source, options = broken(21, 5, 6), {"first": 2, "count": 17, "batch_size": 4}
+  source, options = broken(21, 5, 6), {"indices": range(2, 19), "batch_size": 4}
   options["skip_broken"] = True
   assert_same(evaluate(source, **options, workers=2), evaluate(source, **options))
 

@@ -175,23 +175,24 @@ def test_a_complete_evaluation_is_not_made_again(whole, tmp_path):
 
 def test_programs_do_not_grow_with_images_targets_or_queries(tmp_path):
   """All of a suite: what begins, what reads, and one an attack."""
-  compiled = []
-  listener = lambda name, *_, **__: compiled.append(name)  # noqa: E731
+  events = []
+  listener = lambda name, *_, **__: events.append(name)  # noqa: E731
   jax.monitoring.register_event_duration_secs_listener(listener)
   event = "/jax/core/compile/backend_compile_duration"
   counts = {}
   try:
     for images, targets, queries in ((8, 1, 500), (COUNT, 3, 1100)):
-      compiled.clear()
+      events.clear()
       options = suite.Options(steps=3, queries=queries, targets=targets, restarts=2)
       attacks = suite.named(NAMES, BALL, options)
       mesh = parallel.mesh(jax.devices()[:2])
       made = compiled.programs(networks.network(), attacks, (SIDE, SIDE, 3), mesh)
       evaluate(tmp_path / str(images), devices=2, programs=made, indices=range(images))
-      counts[images] = compiled.count(event)
+      counts[images] = events.count(event)
   finally:
     jax.monitoring.unregister_event_duration_listener(listener)
-  assert counts[COUNT] == counts[8] == len(attacks) + 2
+  # What JAX compiles once for itself comes with the first.
+  assert counts[COUNT] == len(attacks) + 2 <= counts[8] <= len(attacks) + 4
 
 
 def test_saved_images_are_what_was_counted(whole, tmp_path):

@@ -156,7 +156,7 @@ def reference(task):
     predicted, targets = predict_all(steps, size)
     right, hit = predicted == labels, predicted == targets
     rows[str(steps)] = [COUNT, int(right.sum()), int(hit.sum())]
-    unbroken &= right if steps else True
+    unbroken &= right
   return [rows, int(unbroken.sum())]
 
 
