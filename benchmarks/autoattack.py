@@ -53,7 +53,7 @@ def official(
   attack = AutoAttack(
     net, norm="Linf", eps=eps, version="standard", device="cpu", seed=0
   )
-  adv = attack.run_standard_evaluation(x, y, bs=batch_size)
+  adv, *_ = attack.run_standard_evaluation(x, y, batch_size=batch_size)
   seconds = time.monotonic() - begun
   with torch.no_grad():
     clean, robust = ((net(z).argmax(1) == y).sum().item() for z in (x, adv))

@@ -68,6 +68,7 @@ def test_another_evaluation_in_its_folder_is_refused(evaluate):
     (["--branch=adv"], "has no branch 'adv'"),
     (["--images=99"], "has 24 images, not 99"),
     (["--eps=0"], "'0' is not a number above 0"),
+    (["--eps=0.0314"], "eps is 0.0314 of 255, which is nothing: 8/255 is --eps=8"),
     (["--steps=0"], "'0' is not a whole number from 1 up"),
     (["--norm=l1"], "invalid choice"),
     (["--epsilon=3"], "unrecognized arguments: --epsilon=3"),

@@ -135,7 +135,7 @@ def test_the_standard_suite_leaves_what_the_official_one_leaves(norm, branch, tm
 
   )  # fmt: skip
   with torch.no_grad():
-    adv = official.run_standard_evaluation(x, y, bs=COUNT)
+    adv, *_ = official.run_standard_evaluation(x, y, batch_size=COUNT)
     left = theirs(adv).argmax(1).numpy() == LABELS
     right = theirs(x).argmax(1).numpy() == LABELS
   print(norm, branch, json.dumps(summary), int(right.sum()), int(left.sum()))

@@ -16,7 +16,7 @@ from robustjax.audit import written
 from robustjax.audit.audit import Audit, audit
 from robustjax.data import sample
 from robustjax.errors import UserError
-from robustjax.evaluate.subject import Subject, add_images, open_subject, wanted
+from robustjax.evaluate.subject import Subject, add_images, eps_of, open_subject, wanted
 from robustjax.evaluation.network import Network
 from robustjax.run.commandline import Parser, above, at_least, writable
 from robustjax.runtime import log, parallel
@@ -59,9 +59,7 @@ def run(args: argparse.Namespace) -> Audit:
   mesh = parallel.mesh(jax.local_devices())
   subject = open_subject(args.what, wanted(args), mesh)
   network = subject.branch(args.branch)
-  eps = args.eps or (subject.eps if args.norm == "linf" else None)
-  if eps is None:
-    raise UserError("how far may a pixel change? Say --eps=, of 255")
+  eps = eps_of(args, subject)
   out = writable(args.out or subject.folder / AUDITS / network.branch)
   others = _others(args, subject, network, mesh)
   source = subject.images.source

@@ -17,7 +17,7 @@ from robustjax.attacks.balls import Ball
 from robustjax.data import ids, sample
 from robustjax.errors import UserError
 from robustjax.evaluate import comparison, picture, robustbench, words
-from robustjax.evaluate.subject import Subject, add_images, open_subject, wanted
+from robustjax.evaluate.subject import Subject, add_images, eps_of, open_subject, wanted
 from robustjax.evaluation import compiled, suite
 from robustjax.evaluation.ledger import IMAGES
 from robustjax.evaluation.network import Network
@@ -114,9 +114,7 @@ def run(args: argparse.Namespace, hosts: processes.Hosts) -> None:
   stop, mesh = Stop().listen(), parallel.mesh()
   _attacks(args, 1.0)  # a wrong name is found before anything is read
   subject = open_subject(args.what, wanted(args), mesh)
-  eps = args.eps or (subject.eps if args.norm == "linf" else None)
-  if eps is None:
-    raise UserError("how far may a pixel change? Say --eps=, of 255")
+  eps = eps_of(args, subject)
   pairs = _pairs(args, subject)
   if args.robustbench:
     (network, attacked), *more = pairs

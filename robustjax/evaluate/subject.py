@@ -102,6 +102,20 @@ def wanted(args: argparse.Namespace) -> Wanted:
   )
 
 
+def eps_of(args: argparse.Namespace, subject: Subject) -> float:
+  """How far attacks may go, of 255: as the flags --eps and --norm say, or the run.
+
+  Raises:
+    UserError: nobody says it, or it is of 1.
+  """
+  eps = args.eps or (subject.eps if args.norm == "linf" else None)
+  if eps is None:
+    raise UserError("how far may a pixel change? Say --eps=, of 255")
+  if args.norm == "linf" and eps < 0.1:
+    raise UserError(f"eps is {eps:g} of 255, which is nothing: 8/255 is --eps=8")
+  return float(eps)
+
+
 def open_subject(what: str, wanted: Wanted, mesh: Any) -> Subject:
   """Opens a network and its images.
 
