@@ -184,10 +184,9 @@ class Evaluation:
     """Moves the bar; what remains is as if no other image were broken."""
     state, stages = self.ledger.state, self._stages()
     bar.update(made)
-    unread = len(self.indices) - state.done if state.stage == 0 else 0
+    unread = 0 if state.stage else len(self.indices) - state.done
     left = unread + sum(
-      attack.cost * (len(state.waiting) + unread)
-      for attack, _ in stages[max(state.stage, 0) :]
+      attack.cost * (len(state.waiting) + unread) for attack, _ in stages[state.stage :]
     )
     if state.stage:
       left += stages[state.stage - 1][0].cost * (len(state.waiting) - state.done)
