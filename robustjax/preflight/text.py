@@ -141,6 +141,7 @@ def _work(name: str, work: Work | None) -> str:
     return "unknown"
   unknown = any(loop.trips is None for loop in work.loops)
   unit = " an attack step" if unknown and name == programs.ADVANCE else ""
+  unit = " with one step" if name in programs.ADAPTIVE.values() else unit
   return operations(work.total_flops) + unit
 
 
