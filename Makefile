@@ -48,7 +48,7 @@ mini-study: setup  ## The paper in miniature: 28 runs and docs/mini_study
 
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 
-test: setup  ## Run the tests that hold every promise, within six minutes on two cores
+test: setup  ## Run the tests that hold every promise, in eight minutes on two cores
 	$(PYTEST) -m "not (parity or thorough or toolchain)"
 
 test-all: setup  ## Run all tests: with the browser, the launcher's shell, compilers

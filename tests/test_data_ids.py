@@ -1,5 +1,7 @@
 """Lists of images: by index, by the end of a path, and every mistake with its line."""
 
+import io
+
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
@@ -32,7 +34,8 @@ class Named(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: i
 
   def _generate_examples(self):
     for i in range(6):
-      image = picture(i, (4, 4))
+      # Encoded, or TFDS would want TensorFlow.
+      image = io.BytesIO(encoded(picture(i, (4, 4)), "PNG"))
       yield i, {"image": image, "label": i % 2, "file_name": f"val_{i}.JPEG"}
 
 
