@@ -6,6 +6,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from robustjax.evaluation.identity import in_words
 from robustjax.report.intervals import wilson
 
 PICTURE = "summary.png"
@@ -54,11 +55,5 @@ def draw(folder: Path, summary: Mapping[str, Any]) -> Path:
 
 
 def _title(identity: Mapping[str, Any], images: int) -> str:
-  branch, attacked = identity["branch"], identity["attack_branch"]
-  through = f", branch {branch}" if branch != "all" else ""
-  by = f", attacked through {attacked}" if attacked != branch else ""
-  ball = {"linf": "L-infinity", "l2": "L2"}[identity["norm"]]
-  return (
-    f"{identity['network']}{through}{by}\n{images:,} images of {identity['data']},"
-    f" {ball} eps {identity['eps']:g}"
-  )
+  who, ball = in_words(identity)
+  return f"{who}\n{images:,} images of {identity['data']}, {ball}"

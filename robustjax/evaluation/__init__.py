@@ -1,1 +1,1 @@
-"""Readings of attack trajectories, with exact counts."""
+"""Readings, suites of attacks and their ledgers, with exact counts."""

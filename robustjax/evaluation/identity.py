@@ -57,6 +57,15 @@ def identity(
   }
 
 
+def in_words(identity: Mapping[str, Any]) -> tuple[str, str]:
+  """Which network is attacked through what, and in which ball."""
+  branch, attacked = identity["branch"], identity["attack_branch"]
+  through = f", branch {branch}" if branch != "all" else ""
+  by = f", attacked through {attacked}" if attacked != branch else ""
+  ball = {"linf": "L-infinity", "l2": "L2"}[identity["norm"]]
+  return f"{identity['network']}{through}{by}", f"{ball} eps {identity['eps']:g}"
+
+
 def folder_name(identity: Mapping[str, Any]) -> str:
   """The folder of an evaluation within a run's: standard-linf32-adv-1000."""
   branch, attacked = identity["branch"], identity["attack_branch"]

@@ -6,7 +6,7 @@ from typing import Any
 
 from robustjax.evaluation import robustness
 from robustjax.evaluation.compiled import Programs
-from robustjax.evaluation.identity import folder_name, identity
+from robustjax.evaluation.identity import folder_name, identity, in_words
 from robustjax.evaluation.ledger import EVALUATIONS, Ledger
 from robustjax.evaluation.network import Network
 from robustjax.hosts import processes
@@ -89,12 +89,9 @@ def evaluate(
 
 def _beginning(identity: Mapping[str, Any], devices: int, out: Path) -> str:
   """What is evaluated, in a line."""
-  branch, attacked = identity["branch"], identity["attack_branch"]
-  through = f", branch {branch}" if branch != "all" else ""
-  by = f", attacked through {attacked}" if attacked != branch else ""
-  ball = {"linf": "L-infinity", "l2": "L2"}[identity["norm"]]
+  who, ball = in_words(identity)
+  attacks, images = ", ".join(identity["attacks"]), f"{identity['images']:,} images"
   return (
-    f"{identity['network']}{through}{by}: {', '.join(identity['attacks'])} at {ball}"
-    f" eps {identity['eps']:g} on {identity['images']:,} images of {identity['data']},"
+    f"{who}: {attacks} at {ball} on {images} of {identity['data']},"
     f" {devices} device{'s' if devices > 1 else ''}. {out}"
   )
