@@ -85,3 +85,14 @@ def test_labels_without_a_logit_are_refused(tmp_path):
   np.savez(path, images=networks.IMAGES[:6], labels=np.arange(6))
   opened = open_subject("networks:function", Wanted(data=str(path)), MESH)
   assert (opened.shape, opened.data["split"]) == ((4, 4, 3), "all")
+
+
+def test_a_file_of_images_is_known_by_what_it_holds(tmp_path):
+  names = []
+  for place, count in (("one", 12), ("other", 12), ("third", 13)):
+    (tmp_path / place).mkdir()
+    path = tmp_path / place / "images.npz"
+    np.savez(path, images=networks.IMAGES[:count], labels=networks.LABELS[:count])
+    opened = open_subject("networks:function", Wanted(data=str(path)), MESH)
+    names.append(opened.data["data"])
+  assert names[0] == names[1] != names[2]

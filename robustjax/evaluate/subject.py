@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import hashlib
 import importlib
 import sys
 from collections.abc import Callable, Mapping
@@ -148,7 +149,7 @@ def _of_run(run: Path, wanted: Wanted, mesh: Any) -> Subject:
     shape=(size, size, values.channels),
     data=data_names(config)
     if wanted == Wanted()
-    else {"data": wanted.data or values.name, "split": images.source.split},
+    else {"data": _named(wanted.data or values.name), "split": images.source.split},
     eps=config.eval.eps,
     count=None if wanted.data else config.eval.images,
     step=int(state.step),
@@ -209,7 +210,7 @@ def _of_function(what: str, wanted: Wanted) -> Subject:
     networks={"all": Network(what, "all", variables, logits, logits)},
     images=Images(source, transforms.by_name(transform, False, size)),
     shape=shape,
-    data={"data": wanted.data, "split": source.split},
+    data={"data": _named(wanted.data), "split": source.split},
     eps=None,
     count=None,
     step=None,
@@ -232,6 +233,14 @@ def _check_classes(
       f"{source.name} has {source.num_classes} classes, and {what} tells {out[1]}"
       " apart: name data of its classes with --data"
     )
+
+
+def _named(data: str) -> str:
+  """What an evaluation is of: of a file its contents, wherever it lies."""
+  if not data.endswith(".npz"):
+    return data
+  path = Path(data).expanduser()
+  return f"{path.name}:{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
 
 
 def _load(what: str) -> Callable[[jax.Array], jax.Array]:
