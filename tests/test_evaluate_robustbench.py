@@ -59,7 +59,7 @@ def test_what_is_known_stands_in_it_and_the_rest_is_for_people(tmp_path):
     ("dataset", "cifar10", {"data": "cifar10:3.0.2"}),
     ("dataset", "cifar10", {"data": "cifar10"}),
     ("dataset", None, {"data": "/data/imagenet"}),
-    ("dataset", None, {"data": "mine.npz"}),
+    ("dataset", None, {"data": "mine.npz:0123456789ab"}),
     ("clean_acc", "100.00", {"clean": 5000}),
     ("autoattack_acc", "0.00", {"robust": 0}),
     ("footnote", "without 2 images that cannot be read", {"skipped": 2}),

@@ -111,7 +111,7 @@ def _before(path: Path) -> dict[str, Any]:
 
 def _dataset(data: str) -> str | None:
   """RobustBench's name of "imagenet2012:5.1.0"; a path says nothing."""
-  if "/" in data or data.endswith(".npz") or data[:1] in (".", "~"):
+  if "/" in data or ".npz:" in data or data[:1] in (".", "~"):
     return None
   name = data.partition(":")[0]
   return _DATASETS.get(name, name)
