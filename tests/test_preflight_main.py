@@ -57,7 +57,7 @@ def test_json_alone_is_on_stdout_and_says_the_same(monkeypatch, capsys):
   assert status == command.FITS and "compiling the train step" in err
   found = json.loads(out)
   step, *others = found["programs"]
-  assert found["fits"] and step["fits"] and step["exceeds"] == 0 and len(others) == 4
+  assert found["fits"] and step["fits"] and step["exceeds"] == 0 and len(others) == 5
   memory = step["memory"]
   assert step["needed"] == sum(memory.values()) and memory["temporaries"] > 0
   assert found["images_per_device"] == 32 and found["batch_size"] == 256
@@ -196,7 +196,7 @@ def test_a_compiler_that_crashes_is_an_answer(tmp_path, cached):
   assert "The train step cannot be compiled." in process.stdout
   assert "The compiler: it crashed (signal 11)" in process.stdout
   assert process.stderr.count("the compiler crashed on this program") == 1
-  assert len(list(cache.iterdir()) if cached else []) == (4 if cached else 0)
+  assert len(list(cache.iterdir()) if cached else []) == (5 if cached else 0)
 
 
 def test_a_crash_of_something_else_is_one_line(monkeypatch, capsys):
