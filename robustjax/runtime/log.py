@@ -1,11 +1,12 @@
 """What a run writes down: metrics.jsonl, TensorBoard, and lines for the person."""
 
+import contextlib
 import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -91,24 +92,27 @@ def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
       return
 
 
-def write_atomically(path: Path, text: str) -> None:
-  """Writes a file that is never seen half-written, whenever the process dies."""
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[IO[bytes]]:
+  """A file that takes its place when it is whole, whenever the process dies."""
   part = path.with_name(path.name + ".part")
-  with part.open("w") as file:
-    file.write(text)
+  with part.open("wb") as file:
+    yield file
     file.flush()
     os.fsync(file.fileno())
   part.replace(path)
+
+
+def write_atomically(path: Path, text: str) -> None:
+  """Writes a file that is never seen half-written, whenever the process dies."""
+  with _replacing(path) as file:
+    file.write(text.encode())
 
 
 def save_array(path: Path, array: npt.NDArray[Any]) -> None:
   """Writes a .npy file that is never seen half-written."""
-  part = path.with_name(path.name + ".part")
-  with part.open("wb") as file:
+  with _replacing(path) as file:
     np.save(file, array, allow_pickle=False)
-    file.flush()
-    os.fsync(file.fileno())
-  part.replace(path)
 
 
 def write_json(path: Path, value: Any) -> None:
