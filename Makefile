@@ -18,7 +18,7 @@ CODE := robustjax experiments tests docs $(wildcard launch benchmarks)
 SCRIPTS := .ci/run $(wildcard launch/*.sh launch/*/*.sh)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo mini-study test test-all test-rest lint format parity lock clean
+.PHONY: help setup demo mini-study test test-all lint format parity lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,9 +54,6 @@ test: setup  ## Run the tests that hold every promise, in eight minutes on two c
 test-all: setup  ## Run all tests: with the browser, the launcher's shell, compilers
 	$(PYTEST) -m "not parity"
 
-test-rest: setup  ## Run what test-all has beside test
-	$(PYTEST) -m "(thorough or toolchain) and not parity"
-
 lint: setup  ## Check style, formatting and types
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
@@ -68,7 +65,7 @@ format: setup  ## Format the code and sort its imports
 	$(BIN)/ruff format $(CODE)
 
 parity: $(PARITY_STAMP)  ## Compare with PyTorch, TensorFlow and the TPU compiler (installs them into .venv)
-	$(BIN)/python -m pytest -m parity
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m parity
 
 $(PARITY_STAMP): $(STAMP) requirements-parity.txt
 	@echo "Installing PyTorch, two attack libraries, TensorFlow and libtpu into $(VENV); this takes a minute or more."
