@@ -65,7 +65,7 @@ format: setup  ## Format the code and sort its imports
 	$(BIN)/ruff format $(CODE)
 
 parity: $(PARITY_STAMP)  ## Compare with PyTorch, TensorFlow and the TPU compiler (installs them into .venv)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m parity
+	$(PYTEST) --dist loadfile -m parity
 
 $(PARITY_STAMP): $(STAMP) requirements-parity.txt
 	@echo "Installing PyTorch, two attack libraries, TensorFlow and libtpu into $(VENV); this takes a minute or more."

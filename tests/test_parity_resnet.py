@@ -136,8 +136,8 @@ def distance(ours, theirs):
 
 
 # `close` is for logits and statistics, `steep` for gradients. Measured: 7e-7 and
-# 2e-6; 4e-6 and 9e-6; 2e-6 and 6e-6, on another processor 1.3e-3; 6e-5 and 4e-2. One
-# ReLU whose input rounds to the other side of 0 is a step in the gradient. The last is
+# 2e-6; 4e-6 and 9e-6; 2e-6 and 6e-6, on another processor 1.3e-3; 6e-5 and 4e-2. A
+# ReLU whose input rounds to the other side of 0 would do that; not proven. The last is
 # what float32 leaves of ReLUs behind 53 normalisations by the batch: from the float64
 # gradient by pixel both torchvision's and ours are 2e-2 away.
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def distance(ours, theirs):
   [
     (18, "running", 1e-4, 1e-3),
     (18, "batch", 1e-4, 1e-3),
-    (50, "running", 1e-4, 2e-2),
+    (50, "running", 1e-4, 1e-2),
     pytest.param(50, "batch", 1e-3, 0.2, marks=pytest.mark.slow),
   ],
 )
