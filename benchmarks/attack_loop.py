@@ -3,7 +3,7 @@
 python -m benchmarks.attack_loop --config=experiments/mbn_alp.py:mini
 
 Prints images x steps a second of the configuration's network under attack on this
-machine's first device, with `lax` and with `shifted` convolutions in turn, five times
+machine's first device, with `lax` and with `looped` convolutions in turn, five times
 each: the median and the extremes.
 """
 
@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 
 from robustjax.attacks import pgd
-from robustjax.config import Config, flags, network
+from robustjax.config import Config, flags
+from robustjax.run import network
 
 STEPS, REPEATS = 20, 5
 
@@ -46,7 +47,7 @@ def attack_of(config: Config, method: str) -> Callable[[], float]:
 def main() -> None:
   """Measures both methods in turn and prints them."""
   config = flags.parse()
-  attacks = {method: attack_of(config, method) for method in ("lax", "shifted")}
+  attacks = {method: attack_of(config, method) for method in ("lax", "looped")}
   speeds: dict[str, list[float]] = {method: [] for method in attacks}
   for _ in range(REPEATS):
     for method, timed in attacks.items():

@@ -240,7 +240,7 @@ def test_the_paper_scale_is_scanned_and_its_attack_computes_nothing_again():
   grouped.model.norm = "gn"
   assert network.network(grouped, "tpu", attacked=True).remat == "block"
   # Inside a loop a CPU is slow with XLA's convolutions.
-  assert network.network(c, "cpu").method == "shifted"
+  assert network.network(c, "cpu").method == "looped"
   assert network.network(c, "tpu").method == "lax"
   assert network.network(c, "tpu v6e", attacked=True).method == "fenced"
   mini = network.network(config.base("test", "mini"), "cpu")

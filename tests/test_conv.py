@@ -21,9 +21,13 @@ NUMBERS = ("NHWC", "HWIO", "NHWC")
     (8, 1, 1, "SAME"),
     (9, 1, 2, "SAME"),
     (8, 7, 2, ((3, 3), (3, 3))),
+    (15, 3, 1, ((1, 1), (1, 1))),
+    (16, 5, 1, "SAME"),
+    (16, 2, 1, "SAME"),
+    (16, 3, 2, "SAME"),
   ],
 )
-@pytest.mark.parametrize("form", [conv.shifted, conv.fenced])
+@pytest.mark.parametrize("form", [conv.shifted, conv.looped, conv.fenced])
 def test_equals_lax(form, side, size, stride, padding):
   noise = np.random.default_rng(0)
   x = noise.normal(size=(2, side, side, 3)).astype(np.float32)
@@ -49,6 +53,23 @@ def test_equals_lax(form, side, size, stride, padding):
 
   for got, want in both(x, kernel):
     np.testing.assert_allclose(got, want, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+  ("side", "channels", "stride", "times"),
+  [(14, 4, 1, 2), (13, 4, 1, 0), (14, 129, 1, 0), (14, 4, 2, 0)],
+)
+def test_large_images_of_few_channels_are_left_to_the_backend(
+  side, channels, stride, times
+):
+  """Whose form of the gradient is the convolution's own."""
+  traced = jax.make_jaxpr(
+    jax.grad(
+      lambda x, kernel: conv.looped(x, kernel, (stride, stride), "SAME").sum(),
+    )
+  )(jnp.ones((1, side, side, channels)), jnp.ones((3, 3, channels, 4)))
+  assert str(traced).count("conv_general_dilated[") == times
+  assert "lhs_dilation=(1, 1)" in str(traced) or not times
 
 
 @pytest.mark.parametrize(

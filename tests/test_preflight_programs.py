@@ -6,7 +6,7 @@ import pytest
 
 from robustjax import config
 from robustjax.evaluation import compiled, trajectory
-from robustjax.evaluation.robustness import BATCH
+from robustjax.evaluation.robustness import images_a_device
 from robustjax.preflight import compiling, programs, topology
 from robustjax.run import network, steps
 from robustjax.run.data import images_of, open_data, train_batches
@@ -88,7 +88,7 @@ def test_the_adaptive_attacks_are_mains(run):
   shape = made.data.image_size, made.data.image_size, made.data.channels
   mains = compiled.programs(branch, steps.attacks(made), shape, mesh)
   images = images_of(made, open_data(made).test)
-  size = BATCH * mesh.size
+  size = images_a_device(platform) * mesh.size
   batch = next(images.batches(range(size), size, mesh))
   numbers = np.uint32(0), np.int32(0), np.int32(0)
   (program,) = programs.adaptive(made, mesh)

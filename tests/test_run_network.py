@@ -11,7 +11,7 @@ from robustjax.run import network, steps
 
 def test_cpus_compute_the_attack_in_their_own_way():
   c = mbn_alp.get_config("mini")
-  assert network.network(c, "cpu", attacked=True).method == "shifted"
+  assert network.network(c, "cpu", attacked=True).method == "looped"
   assert network.network(c, "cpu").method == "lax"
   assert network.network(c, "tpu", attacked=True).method == "lax"
 

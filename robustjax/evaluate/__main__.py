@@ -21,7 +21,7 @@ from robustjax.evaluate.subject import Subject, add_images, eps_of, open_subject
 from robustjax.evaluation import compiled, suite
 from robustjax.evaluation.ledger import IMAGES
 from robustjax.evaluation.network import Network
-from robustjax.evaluation.robustness import BATCH
+from robustjax.evaluation.robustness import images_a_device
 from robustjax.hosts import cluster, processes
 from robustjax.run import robustness, start
 from robustjax.run.commandline import Parser, above, at_least
@@ -54,8 +54,7 @@ def parser() -> Parser:
   add("--images", type=at_least(1), help="how many; a run's own number by default")
   add("--ids", type=Path, metavar="FILE", help="of images: an index or a name a line")
   add("--seed", type=at_least(0), default=0, help="%(default)s")
-  add("--batch_size", type=at_least(1), default=BATCH,
-    help="images a device; %(default)s")  # fmt: skip
+  add("--batch_size", type=at_least(1), help="images a device; 64, and on CPUs 16")
   add("--out", type=Path, metavar="DIR", help="by default RUN/evaluations/...")
   add("--save_images", action="store_true", help="keep what broke them, in DIR/adv")
   add("--robustbench", type=Path, metavar="FILE",
@@ -79,6 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   """The command line; returns the exit status."""
   logging.set_verbosity(logging.FATAL)  # libraries' chatter; what matters is raised
   given = list(sys.argv[1:] if argv is None else argv)
+  parallel.a_device_a_core()
   hosts, status = processes.Hosts(), 0
   try:
     if given[:1] == ["--compare"]:
@@ -112,6 +112,7 @@ def _facts(args: argparse.Namespace) -> dict[str, Any]:
 def run(args: argparse.Namespace, hosts: processes.Hosts) -> None:
   """Everything between the flags and the files in --out."""
   stop, mesh = Stop().listen(), parallel.mesh()
+  platform = parallel.platform(mesh.devices.flat[0])
   _attacks(args, 1.0)  # a wrong name is found before anything is read
   subject = open_subject(args.what, wanted(args), mesh)
   eps = eps_of(args, subject)
@@ -137,7 +138,7 @@ def run(args: argparse.Namespace, hosts: processes.Hosts) -> None:
       data=subject.data,
       step=subject.step,
       seed=args.seed,
-      batch_size=args.batch_size,
+      batch_size=args.batch_size or images_a_device(platform),
       mesh=mesh,
       folder=(args.out if len(pairs) > 1 else None) or subject.folder,
       out=args.out if len(pairs) == 1 else None,

@@ -1,13 +1,14 @@
 """Convolutions for backends that need other forms than `jax.lax.conv_general_dilated`.
 
-Inside a loop, which is where an attack lives, XLA's CPU backend falls back on a slow
-form of it: the same convolution as one matrix product over shifted copies of the image
-runs four times faster there (benchmarks/README.md).
+Inside a loop, which is where an attack lives, XLA's CPU backend is slow at the gradient
+of a convolution by its input, at small images and at 1x1 kernels. Other forms of the
+same are several times faster there (benchmarks/README.md).
 
 The TPU compiler for v6e (libtpu 0.0.42) overflows its stack where it fuses what makes
 the input of a strided convolution, a norm and a ReLU, into the gradient of its kernel.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,6 +38,78 @@ def fenced(
   if any(stride > 1 for stride in window_strides):
     images = jax.lax.optimization_barrier(images)
   return jax.lax.conv_general_dilated(images, kernel, window_strides, padding, **others)
+
+
+# From which side on, and to how many channels, `flipped` is the faster one.
+_LEAST_SIDE, _MOST_CHANNELS = 14, 128
+
+
+def looped(
+  images: jax.Array,
+  kernel: jax.Array,
+  window_strides: Sequence[int],
+  padding: str | Sequence[tuple[int, int]],
+  **unused: Any,
+) -> jax.Array:
+  """`flipped` where it can be and is faster, else `shifted`, whose arguments it has."""
+  side, channels = min(images.shape[1:3]), max(kernel.shape[2:])
+  pads = _pads(images, kernel, window_strides, padding)
+  keeps_the_size = pads == [(size // 2, size // 2) for size in kernel.shape[:2]]
+  if (
+    keeps_the_size
+    and kernel.shape[0] > 1
+    and tuple(window_strides) == (1, 1)
+    and side >= _LEAST_SIDE
+    and channels <= _MOST_CHANNELS
+    and unused.get("feature_group_count", 1) == 1
+  ):
+    return flipped(images, kernel)
+  return shifted(images, kernel, window_strides, padding, **unused)
+
+
+@jax.custom_vjp
+def flipped(images: jax.Array, kernel: jax.Array) -> jax.Array:
+  """A convolution whose gradient by its input is one too, with the kernel turned round.
+
+  XLA makes that of the same products, in a form that is slow on CPUs.
+
+  Args:
+    images: [n, h, w, c].
+    kernel: [kh, kw, c, d], kh and kw odd.
+
+  Returns:
+    [n, h, w, d]: strides of 1, and zeros around the image.
+  """
+  numbers = ("NHWC", "HWIO", "NHWC")
+  return jax.lax.conv_general_dilated(
+    images, kernel, (1, 1), "SAME", dimension_numbers=numbers
+  )
+
+
+def _forward(images: jax.Array, kernel: jax.Array) -> tuple[jax.Array, Any]:
+  return flipped(images, kernel), (images, kernel)
+
+
+def _backward(saved: Any, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+  images, kernel = saved
+  by_kernel = functools.partial(shifted, images, window_strides=(1, 1), padding="SAME")
+  return (
+    flipped(gradient, kernel[::-1, ::-1].swapaxes(2, 3)),
+    jax.vjp(by_kernel, kernel)[1](gradient)[0],
+  )
+
+
+flipped.defvjp(_forward, _backward)
+
+
+def _pads(
+  images: jax.Array, kernel: jax.Array, strides: Sequence[int], padding: Any
+) -> list[tuple[int, int]]:
+  if isinstance(padding, str):
+    padding = jax.lax.padtype_to_pads(
+      images.shape[1:3], kernel.shape[:2], strides, padding
+    )
+  return [(int(low), int(high)) for low, high in padding]
 
 
 def shifted(
@@ -69,11 +142,8 @@ def shifted(
     raise NotImplementedError("shifted convolutions know no dilation nor groups")
   height, width, channels, features = kernel.shape
   down, right = window_strides
-  if isinstance(padding, str):
-    padding = jax.lax.padtype_to_pads(
-      images.shape[1:3], (height, width), window_strides, padding
-    )
-  padded = jnp.pad(images, ((0, 0), *padding, (0, 0)))
+  pads = _pads(images, kernel, window_strides, padding)
+  padded = jnp.pad(images, ((0, 0), *pads, (0, 0)))
   rows = (padded.shape[1] - height) // down + 1
   columns = (padded.shape[2] - width) // right + 1
   views = [

@@ -35,7 +35,7 @@ DEPTHS = (*BASIC_STAGES, *BOTTLENECK_STAGES)
 
 Block = Literal["basic", "bottleneck"]
 Stem = Literal["imagenet", "small", "small_stride2"]
-Method = Literal["lax", "shifted", "fenced"]
+Method = Literal["lax", "looped", "fenced"]
 
 
 class ResNet(nn.Module):
@@ -51,7 +51,7 @@ class ResNet(nn.Module):
       "small_stride2" (3x3 stride 2).
     padding: "SAME" as FD, or "symmetric" as PyTorch, whose weights need it.
     dtype: of the computation; parameters, statistics and logits are float32.
-    method: how convolutions are computed: "lax", or "shifted" for loops on CPUs.
+    method: how convolutions are computed: "lax", or "looped" in a loop on CPUs.
     scan: whether the blocks of a stage behind its first are one in a loop, see
       `blocks`, which also has their variables' two forms.
     remat: what of a block is kept for the backward pass, see `blocks`.
@@ -178,7 +178,7 @@ def _shortcut(block: Bottleneck | Basic, x: jax.Array, features: int) -> jax.Arr
   return block.norm(name="shortcut_bn")(x)
 
 
-_METHODS = {"lax": None, "shifted": convs.shifted, "fenced": convs.fenced}
+_METHODS = {"lax": None, "looped": convs.looped, "fenced": convs.fenced}
 
 
 def _conv(

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from robustjax.config import Config
 from robustjax.evaluation import compiled, suite, trajectory
-from robustjax.evaluation.robustness import BATCH
+from robustjax.evaluation.robustness import images_a_device
 from robustjax.run import network, steps
 from robustjax.runtime import parallel
 
@@ -129,7 +129,7 @@ def adaptive(config: Config, mesh: Any) -> list[Program]:
   branch = next(iter(network.of_run(config, state.variables, platform).values()))
   shape = config.data.image_size, config.data.image_size, config.data.channels
   made = compiled.programs(branch, steps.attacks(config), shape, mesh)
-  batch = _batch(config, mesh, BATCH * mesh.size, masked=True)
+  batch = _batch(config, mesh, images_a_device(platform) * mesh.size, masked=True)
   found = parallel.abstract_shards(jax.eval_shape(made.begin, batch), mesh)
   numbers = jnp.uint32(config.seed), jnp.int32(0), jnp.int32(0)
   of_network = _bytes(branch.variables)

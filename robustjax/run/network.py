@@ -31,7 +31,7 @@ def network(
     norm = norms.batch(("clean", "adv") if mixture else ("all",))
   method: resnet.Method = "fenced" if platform == "tpu v6e" else "lax"
   if platform == "cpu" and (attacked or model.scan):  # in a loop
-    method = "shifted"
+    method = "looped"
   return resnet.make(
     tuple(model.stages) or model.depth,
     norm=norm,

@@ -11,7 +11,7 @@ from robustjax import config as configs
 from robustjax.config import Config
 from robustjax.data import sample
 from robustjax.evaluation import compiled, evaluate, trajectory
-from robustjax.evaluation.robustness import BATCH
+from robustjax.evaluation.robustness import images_a_device
 from robustjax.hosts import processes
 from robustjax.hosts.processes import Hosts
 from robustjax.run import network, pretrained, robustness, saved, steps
@@ -168,7 +168,7 @@ def attack(run: Run, state: TrainState) -> list[dict[str, Any]]:
       data=data_names(config),
       step=int(state.step),
       seed=config.seed,
-      batch_size=BATCH,
+      batch_size=images_a_device(platform),
       mesh=mesh,
       folder=run.workdir,
       hosts=run.hosts,

@@ -5,6 +5,7 @@ device axis: the state is one replicated tree, a batch is one array sharded over
 devices, and the body that runs on each device keeps its collectives.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,6 +16,25 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from robustjax.errors import UserError
 
 AXIS = "devices"  # the name that collectives in a mapped function use
+
+
+def a_device_a_core(most: int = 8) -> None:
+  """Makes each core of a machine without accelerators a device, unless told how many.
+
+  Several programs of small convolutions, a core each, are faster than one on all cores
+  (benchmarks/README.md). To be called before JAX is asked for devices.
+
+  Args:
+    most: how many devices at most: each holds the weights, and has batches to fill.
+  """
+  said = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+  if said or jax.config.jax_num_cpu_devices > 0:  # type: ignore[attr-defined]
+    return
+  try:
+    cores = len(os.sched_getaffinity(0))
+    jax.config.update("jax_num_cpu_devices", min(cores, most))
+  except RuntimeError:  # JAX knows its devices already
+    return
 
 
 def mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
