@@ -9,13 +9,13 @@ from pathlib import Path
 from absl import logging
 
 from robustjax.config import Config
-from robustjax.errors import UserError
-from robustjax.hosts import cluster, processes
+from robustjax.hosts import cluster
+from robustjax.hosts.processes import Hosts
+from robustjax.hosts.together import Together
 from robustjax.inspect import inspection
 from robustjax.report import curves, files, table
 from robustjax.run import commandline, stages, start
 from robustjax.runtime import log
-from robustjax.runtime.preemption import Stopped
 
 
 def main() -> int:
@@ -24,26 +24,15 @@ def main() -> int:
     print(commandline.usage())
     return 0
   logging.set_verbosity(logging.FATAL)  # libraries' chatter; what matters is raised
-  hosts, status = processes.Hosts(), 0
-  try:
+  with Together() as together:
     flags = commandline.parse()
     own = cluster.member(flags.coordinator, flags.processes, flags.process, flags.wait)
-    hosts = processes.join(own, start.facts(flags.config, flags.workdir), flags.wait)
-    run(flags.config, flags.workdir, hosts)
-  except UserError as error:
-    hosts.end(str(error), processes.status(error))
-    return processes.status(error)
-  except Stopped as stopped:
-    log.complain(f"stopped {stopped}: the same command goes on from there", hosts.leads)
-    status = processes.STOPPED
-  except Exception as error:
-    hosts.broke(error)
-    raise
-  hosts.leave()
-  return status
+    facts = start.facts(flags.config, flags.workdir)
+    run(flags.config, flags.workdir, together.meet(own, facts, flags.wait))
+  return together.status
 
 
-def run(config: Config, workdir: Path, hosts: processes.Hosts) -> None:
+def run(config: Config, workdir: Path, hosts: Hosts) -> None:
   """Everything between a configuration and the files in a workdir."""
   evaluation = start.finished(config, workdir, hosts)
   if evaluation:

@@ -23,7 +23,7 @@ from tensorflow_datasets.core import shuffle
 from tensorflow_datasets.proto import tf_feature_pb2
 
 from robustjax.data import archives, imagenet2012, prepare, sources
-from robustjax.errors import UserError
+from robustjax.errors import MISTAKE, UserError
 
 ROOT = pathlib.Path(prepare.__file__).parents[2]
 # The command where TensorFlow cannot be imported and no network can be reached.
@@ -91,7 +91,7 @@ def contents(data_dir, split):
 
 def mistake(capsys, folder, data_dir):
   """What the command says where it ends with a mistake: one line."""
-  assert prepare.main(arguments(folder, data_dir)) == prepare.MISTAKE
+  assert prepare.main(arguments(folder, data_dir)) == MISTAKE
   *_, last = capsys.readouterr().err.splitlines()
   assert last.startswith("error: ")
   return last
@@ -347,7 +347,7 @@ def test_full_disk_while_writing(folder, tmp_path):
   limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (99999, 99999))"
   with started(folder, tmp_path, limit) as process:
     _, err = process.communicate(timeout=60)
-  assert process.returncode == prepare.MISTAKE
+  assert process.returncode == MISTAKE
   last = err.splitlines()[-1]
   assert last.startswith(f"error: writing under {tmp_path} failed (File too large)")
   assert [p.name for p in (tmp_path / "imagenet2012").iterdir()] == [prepare.LOCK]
@@ -424,7 +424,7 @@ def test_open_files(folder, tmp_path, capsys, monkeypatch):
 )
 def test_mistakes_on_the_command_line(given, says, capsys, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
-  assert prepare.main(given) == prepare.MISTAKE
+  assert prepare.main(given) == MISTAKE
   (line,) = capsys.readouterr().err.splitlines()
   assert line.startswith("error: ") and says in line
   assert not list(tmp_path.iterdir())

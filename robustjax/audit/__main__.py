@@ -15,13 +15,12 @@ from absl import logging
 from robustjax.audit import written
 from robustjax.audit.audit import Audit, audit
 from robustjax.data import sample
-from robustjax.errors import UserError
+from robustjax.errors import UserError, ended
 from robustjax.evaluate.subject import Subject, add_images, eps_of, open_subject, wanted
 from robustjax.evaluation.network import Network
 from robustjax.run.commandline import Parser, above, at_least, writable
 from robustjax.runtime import log, parallel
 
-MISTAKE = 2  # the exit status of main.py
 AUDITS = "audits"  # of a run's folder
 IMAGES = 128  # enough for a share of 0.02 to be more than two
 
@@ -122,12 +121,7 @@ def targeted_alone(run: Path) -> bool:
 def main(argv: Sequence[str] | None = None) -> int:
   """The command line; returns the exit status."""
   logging.set_verbosity(logging.FATAL)  # libraries' chatter; what matters is raised
-  try:
-    run(parser().parse_args(argv))
-  except UserError as error:
-    print(f"error: {error}", file=sys.stderr)
-    return MISTAKE
-  return 0
+  return ended(lambda: run(parser().parse_args(argv)))
 
 
 if __name__ == "__main__":

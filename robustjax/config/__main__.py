@@ -8,7 +8,7 @@ import sys
 
 from robustjax import config as configs
 from robustjax.config import flags
-from robustjax.errors import UserError
+from robustjax.errors import ended
 
 USAGE = "python -m robustjax.config FILE[:VARIANTS] [--config.section.name=value ...]"
 
@@ -22,11 +22,10 @@ def main() -> int:
   sys.argv[1:] = [
     word if word.startswith("-") else f"--config={word}" for word in sys.argv[1:]
   ]
-  try:
-    config = flags.parse()
-  except UserError as error:
-    print(f"error: {error}", file=sys.stderr)
-    return 2
+  return ended(lambda: _show(flags.parse()))
+
+
+def _show(config: configs.Config) -> None:
   rows = [[str(cell) for cell in row.values()] for row in configs.table(config)]
   rows.insert(0, ["name", "value", "unit", "source"])
   widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -37,7 +36,6 @@ def main() -> int:
     sys.stdout.flush()
   except BrokenPipeError:  # as with `| head`
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-  return 0
 
 
 if __name__ == "__main__":

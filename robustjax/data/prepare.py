@@ -24,9 +24,9 @@ import tqdm
 from absl import logging
 
 from robustjax.data import archives, imagenet2012, sources
-from robustjax.errors import UserError
+from robustjax.errors import UserError, ended
 
-MISTAKE, STOPPED = 2, 143  # exit statuses, those of robustjax.main
+STOPPED = 143  # exit status, that of robustjax.main
 
 # Beside the versions of the data set; TFDS takes neither name for a version.
 UNFINISHED, LOCK = "incomplete.prepare", ".prepare.lock"
@@ -224,16 +224,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments: `sys.argv` without the program if None.
   """
   logging.set_verbosity(logging.FATAL)  # TFDS's chatter; what matters is raised
-  try:
+
+  def command() -> None:
     options = _options(arguments)
     prepare(options.archives, options.data_dir)
-  except UserError as error:
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-    return MISTAKE
+
+  try:
+    return ended(command)
   except KeyboardInterrupt:
     print("stopped; nothing was kept, the same command starts again", file=sys.stderr)
     return STOPPED
-  return 0
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -22,11 +22,13 @@ from robustjax.evaluation import compiled, suite
 from robustjax.evaluation.ledger import IMAGES
 from robustjax.evaluation.network import Network
 from robustjax.evaluation.robustness import images_a_device
-from robustjax.hosts import cluster, processes
+from robustjax.hosts import cluster
+from robustjax.hosts.processes import Hosts
+from robustjax.hosts.together import Together
 from robustjax.run import robustness, start
 from robustjax.run.commandline import Parser, above, at_least
 from robustjax.runtime import log, parallel
-from robustjax.runtime.preemption import Stop, Stopped
+from robustjax.runtime.preemption import Stop
 
 
 def parser() -> Parser:
@@ -79,26 +81,15 @@ def main(argv: Sequence[str] | None = None) -> int:
   logging.set_verbosity(logging.FATAL)  # libraries' chatter; what matters is raised
   given = list(sys.argv[1:] if argv is None else argv)
   parallel.a_device_a_core()
-  hosts, status = processes.Hosts(), 0
-  try:
+  with Together() as together:
     if given[:1] == ["--compare"]:
       log.say(comparison.text([Path(word) for word in given[1:]]))
       return 0
     args = parser().parse_args(given)
     own = cluster.member(args.coordinator, args.processes, args.process, args.wait)
-    hosts = processes.join(own, start.installation() | _facts(args), args.wait)
-    run(args, hosts)
-  except UserError as error:
-    hosts.end(str(error), processes.status(error))
-    return processes.status(error)
-  except Stopped as stopped:
-    log.complain(f"stopped {stopped}: the same command goes on from there", hosts.leads)
-    status = processes.STOPPED
-  except Exception as error:
-    hosts.broke(error)
-    raise
-  hosts.leave()
-  return status
+    facts = start.installation() | _facts(args)
+    run(args, together.meet(own, facts, args.wait))
+  return together.status
 
 
 def _facts(args: argparse.Namespace) -> dict[str, Any]:
@@ -109,7 +100,7 @@ def _facts(args: argparse.Namespace) -> dict[str, Any]:
   return known | {"--workdir": str(args.out or args.what)}
 
 
-def run(args: argparse.Namespace, hosts: processes.Hosts) -> None:
+def run(args: argparse.Namespace, hosts: Hosts) -> None:
   """Everything between the flags and the files in --out."""
   stop, mesh = Stop().listen(), parallel.mesh()
   platform = parallel.platform(mesh.devices.flat[0])

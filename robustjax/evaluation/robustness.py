@@ -20,7 +20,6 @@ from robustjax.runtime.preemption import Stop, Stopped
 Batch = dict[str, jax.Array]
 
 
-
 def images_a_device(platform: str) -> int:
   """How many images a device attacks at once, if nobody says.
 

@@ -21,12 +21,12 @@ import time
 from importlib.metadata import version
 from typing import Any
 
-from robustjax.errors import UserError
+from robustjax.errors import MISTAKE, UserError
 from robustjax.hosts.cluster import Member
 from robustjax.hosts.messages import clean, parse
 from robustjax.runtime import log
 
-MISTAKE, LOST = 2, 1  # exit statuses: of the second, the same command may do
+LOST = 1  # exit status: the same command may do
 
 _GREETING = 5  # seconds for one line from a process that has just connected
 _FIRST, _REMIND = 1, 10  # seconds to a line about who is waited for, and between two

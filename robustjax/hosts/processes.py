@@ -24,10 +24,10 @@ from typing import Any, NoReturn
 
 import jax
 
-from robustjax.errors import UserError
+from robustjax.errors import MISTAKE
 from robustjax.hosts import meeting, tunnel
 from robustjax.hosts.cluster import Member
-from robustjax.hosts.meeting import LOST, MISTAKE, Peer
+from robustjax.hosts.meeting import LOST, Peer
 from robustjax.hosts.messages import clean, get, put
 from robustjax.runtime import log
 from robustjax.runtime.preemption import Stopped
@@ -278,6 +278,6 @@ def join(member: Member | None, facts: Mapping[str, Any], wait: int) -> Hosts:
   return hosts
 
 
-def status(error: UserError) -> int:
+def status(error: BaseException) -> int:
   """The exit status for an error that a person can mend, or that mends itself."""
   return LOST if isinstance(error, meeting.Absent) else MISTAKE

@@ -12,15 +12,13 @@ import jax
 from absl import logging
 
 from robustjax.config import Config
-from robustjax.errors import UserError
+from robustjax.errors import ended
 from robustjax.inspect import inspection, norms
 from robustjax.inspect.choice import Choice
 from robustjax.run import saved, workdir
 from robustjax.run.commandline import Parser, at_least, writable
 from robustjax.run.data import open_data
 from robustjax.runtime import log, parallel
-
-MISTAKE = 2  # the exit status of main.py
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -104,12 +102,7 @@ def _list_layers(config: Config) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
   """The command line; returns the exit status."""
   logging.set_verbosity(logging.FATAL)  # libraries' chatter; what matters is raised
-  try:
-    run(_parser().parse_args(argv))
-  except UserError as error:
-    print(f"error: {error}", file=sys.stderr)
-    return MISTAKE
-  return 0
+  return ended(lambda: run(_parser().parse_args(argv)))
 
 
 if __name__ == "__main__":

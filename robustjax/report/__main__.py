@@ -10,12 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from robustjax.errors import UserError
+from robustjax.errors import UserError, ended
 from robustjax.report import content
 from robustjax.report.content import Content
 from robustjax.report.document import FIGURES, HTML, MARKDOWN, render
-
-MISTAKE = 2  # exit status
 
 # The pictures that a Markdown of its own shows; no other name is ever the tool's.
 _PICTURE = re.compile(
@@ -40,14 +38,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
   parser.add_argument(
     "--out", type=Path, required=True, help="folder for index.html and report.md"
   )
-  try:
+
+  def command() -> None:
     values = parser.parse_args(arguments)
     for path in write(values.runs, values.out):
       print(path)
-  except UserError as error:
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-    return MISTAKE
-  return 0
+
+  return ended(command)
 
 
 def write(folders: Sequence[Path], out: Path) -> list[Path]:

@@ -1,0 +1,49 @@
+"""Commands end with a line for what a person can mend, and with a traceback for bugs."""
+
+import errno
+import os
+
+import pytest
+
+from robustjax import errors
+from robustjax.hosts import processes
+from robustjax.hosts.together import Together
+from robustjax.runtime.preemption import Stopped
+
+FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/x/config.json")
+MENDABLE = [(errors.UserError("no such\nthing"), "no such thing"), (FULL, "is full")]
+BUGS = [ZeroDivisionError("of ours"), OSError(errno.ENOENT, "no such file", "x")]
+
+
+def fails(error):
+  def command():
+    raise error
+
+  return command
+
+
+@pytest.mark.parametrize(("error", "part"), MENDABLE)
+def test_a_mistake_is_a_line(error, part, capsys):
+  assert errors.ended(fails(error)) == errors.MISTAKE
+  with Together() as together:
+    fails(error)()
+  assert together.status == errors.MISTAKE
+  lines = capsys.readouterr().err.splitlines()
+  assert len(lines) == 2 and all(part in line for line in lines)
+
+
+@pytest.mark.parametrize("error", BUGS)
+def test_a_bug_keeps_its_traceback(error, capsys):
+  with pytest.raises(type(error)):
+    errors.ended(fails(error))
+  with pytest.raises(type(error)), Together():
+    fails(error)()
+  assert not capsys.readouterr().err
+
+
+def test_what_was_stopped_says_how_it_goes_on(capsys):
+  with Together() as together:
+    raise Stopped("after step 3")
+  assert together.status == processes.STOPPED
+  assert "stopped after step 3" in capsys.readouterr().err
+  assert errors.ended(lambda: None) == 0
