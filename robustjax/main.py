@@ -5,7 +5,9 @@ python -m robustjax.main --config=experiments/mbn_alp.py:mini --workdir=runs/min
 
 import sys
 from pathlib import Path
+from typing import Any
 
+import jax
 from absl import logging
 
 from robustjax.config import Config
@@ -14,8 +16,10 @@ from robustjax.hosts.processes import Hosts
 from robustjax.hosts.together import Together
 from robustjax.inspect import inspection
 from robustjax.report import curves, files, table
-from robustjax.run import commandline, stages, start
-from robustjax.runtime import log
+from robustjax.run import commandline, saved, stages, start
+from robustjax.run.data import open_data
+from robustjax.runtime import log, parallel
+from robustjax.training.state import TrainState
 
 
 def main() -> int:
@@ -34,7 +38,7 @@ def main() -> int:
 
 def run(config: Config, workdir: Path, hosts: Hosts) -> None:
   """Everything between a configuration and the files in a workdir."""
-  evaluation = start.finished(config, workdir, hosts)
+  evaluation, started, state = start.finished(config, workdir, hosts), None, None
   if evaluation:
     log.say(f"This run is complete: {workdir}", hosts.leads)
   else:
@@ -44,15 +48,32 @@ def run(config: Config, workdir: Path, hosts: Hosts) -> None:
     if hosts.leads:
       (workdir / curves.EVALUATION).unlink(missing_ok=True)  # of an earlier evaluation
       stages.finish(started, evaluation)
-      inspection.inspect(config, workdir, started.data, state)
-      started.close()
   if hosts.leads:
-    picture = workdir / curves.EVALUATION
+    _show(config, workdir, evaluation, started, state)
+
+
+def _show(
+  config: Config,
+  workdir: Path,
+  evaluation: dict[str, Any],
+  started: stages.Run | None,
+  state: TrainState | None,
+) -> None:
+  """The table, and the pictures that are not there; none of them stops a run."""
+  log.say(f"\n{table.evaluation_table(evaluation)}")
+  picture = workdir / curves.EVALUATION
+  with log.aside("the picture of the evaluation"):
     if not picture.exists():
       curves.evaluation_figure(workdir)
-    log.say(f"\n{table.evaluation_table(evaluation)}\n\nPicture: {picture}")
+    log.say(f"\nPicture: {picture}")
+  with log.aside("the look inside, Figures 5, 6 and images,"):
     if not (workdir / files.EXAMPLES).exists():
-      log.say(f"Figures 5, 6 and images: python -m robustjax.inspect {workdir}")
+      data = started.data if started else open_data(config)
+      mesh = parallel.mesh(jax.local_devices()[:1])
+      state = state or saved.restore(config, workdir, mesh)
+      inspection.inspect(config, workdir, data, state)
+  if started:
+    started.close()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Commands end with a line for what a person can mend, and with a traceback for bugs."""
+"""Commands end with a line for what a person can mend, with a traceback for bugs."""
 
 import errno
 import os

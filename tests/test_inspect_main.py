@@ -259,7 +259,7 @@ def test_a_damaged_checkpoint_is_one_line(run, tmp_path, capsys):
   for path in (tmp_path / "checkpoints" / "5").rglob("*"):
     if path.is_file() and path.stat().st_size > 2000:
       path.write_bytes(path.read_bytes()[:-500])
-  assert "is damaged" in mistake(capsys, tmp_path)
+  assert "is damaged" in mistake(capsys, tmp_path, "--step=5")
 
 
 def test_a_run_at_work_and_a_folder_that_is_a_file_are_one_line(run, capsys):

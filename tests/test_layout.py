@@ -24,7 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
   "runtime": set(),
   "paper": set(),
   "hosts": {"runtime"},
-  "report": {"paper"},
+  "report": {"paper", "runtime"},  # of which files and log alone know no JAX
   "training": PURE | {"runtime"},
   "evaluation": PURE | {"runtime"},
   "run": OF_A_RUN,

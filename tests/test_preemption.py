@@ -8,17 +8,19 @@ import pytest
 from robustjax.runtime import preemption
 from robustjax.runtime.preemption import Stop
 
+SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+
 
 @pytest.fixture
 def stop():
   """A listening Stop; the process's own handlers come back afterwards."""
-  before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
+  before = {n: signal.getsignal(n) for n in SIGNALS}
   yield Stop().listen()
   for number, handler in before.items():
     signal.signal(number, handler)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_is_noted(stop, number):
   assert not stop.requested()
   os.kill(os.getpid(), number)
@@ -56,11 +58,32 @@ def test_without_a_signal_nothing_is_asked(stop):
   assert not any(stop.requested() for _ in range(3))
 
 
-def test_released_signals_end_the_process_again():
-  before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
+@pytest.mark.parametrize("number", SIGNALS)
+def test_once_all_is_saved_a_signal_ends_with_a_line(stop, monkeypatch, capsys, number):
+  ended = []
+  monkeypatch.setattr(os, "_exit", ended.append)
+  stop.at_once("all is saved")
+  os.kill(os.getpid(), number)
+  assert ended == [128 + number] and "all is saved" in capsys.readouterr().err
+
+
+def test_a_terminal_that_is_gone_does_not_keep_a_signal_from_being_noted(
+  stop, monkeypatch
+):
+  def gone(*_, **__):
+    raise OSError(5, "Input/output error")
+
+  monkeypatch.setattr("builtins.print", gone)
+  os.kill(os.getpid(), signal.SIGTERM)
+  assert stop.requested()
+
+
+def test_nohup_is_respected():
+  before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+  others = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
   try:
-    Stop().listen().release()
-    assert all(signal.getsignal(n) == signal.SIG_DFL for n in before)
+    Stop().listen()
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
   finally:
-    for number, handler in before.items():
+    for number, handler in {**others, signal.SIGHUP: before}.items():
       signal.signal(number, handler)

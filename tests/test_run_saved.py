@@ -13,8 +13,9 @@ from robustjax.errors import UserError
 from robustjax.inspect import __main__ as inspect
 from robustjax.inspect import norms as statistics
 from robustjax.models import blocks
-from robustjax.run import network, pretrained, saved, steps, workdir
+from robustjax.run import network, pretrained, saved, stages, steps, workdir
 from robustjax.runtime import checkpoint, parallel
+from robustjax.runtime.preemption import Stop
 
 FORMS = [True, False]
 
@@ -50,11 +51,54 @@ def state_of(c, seed=0):
 def save(folder, c, step=3):
   """A run of a configuration with one checkpoint; the state in it."""
   workdir.claim(folder, c).close()
-  state = state_of(c)
-  made = checkpoint.Checkpoints(folder / workdir.CHECKPOINTS, "accuracy_adv")
+  state = state_of(c).replace(step=jnp.int32(step))
+  made = checkpoint.Checkpoints(
+    folder / workdir.CHECKPOINTS, "accuracy_adv", config.plain(c)
+  )
   with contextlib.closing(made) as checkpoints:
     checkpoints.save(step, parallel.replicate(state, mesh()))
   return state
+
+
+def damage(folder, step):
+  path = folder / workdir.CHECKPOINTS / str(step) / "_CHECKPOINT_METADATA"
+  path.write_bytes(path.read_bytes()[:-9])
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, capsys):
+  c, states = tiny(False), {}
+  for step in (2, 3, 4):
+    states[step] = save(tmp_path, c, step)
+  damage(tmp_path, 4)
+  found = saved.restore(c, tmp_path, mesh())
+  np.testing.assert_array_equal(*map(alone_first, (found, states[3])))
+  assert "checkpoints/4 is damaged" in capsys.readouterr().err
+  with pytest.raises(UserError, match="checkpoints/4 is damaged"):
+    saved.restore(c, tmp_path, mesh(), at=4)
+  damage(tmp_path, 2)
+  run = stages.Run(c, tmp_path, None, mesh(), Stop())
+  stages._begin(run)
+  told = capsys.readouterr().err
+  assert "it is 2.damaged now" in told and "it is 4.damaged now" in told
+  assert checkpoint.steps(tmp_path / workdir.CHECKPOINTS) == [3]
+  save(tmp_path, c, 4)  # nothing is in the way
+  for step in (3, 4):
+    damage(tmp_path, step)
+  with pytest.raises(UserError, match="no checkpoint is left.*/4 is .*/3 is .*a copy"):
+    stages._begin(run)
+  assert checkpoint.steps(tmp_path / workdir.CHECKPOINTS) == [3, 4]
+
+
+def test_a_checkpoint_knows_its_run_without_config_json(tmp_path):
+  save(tmp_path, tiny(False))
+  (tmp_path / workdir.CONFIG).unlink()
+  saved.restore(tiny(False, eval__images=7), tmp_path, mesh())
+  with pytest.raises(UserError, match="of a run with config.seed=0, not 1"):
+    saved.restore(tiny(False, seed=1), tmp_path, mesh())
+
+
+def alone_first(state):
+  return jax.tree.leaves(state.params)[0]
 
 
 def alone(tree):
@@ -99,9 +143,9 @@ def test_what_was_saved_in_one_form_goes_on_in_the_other_as_in_its_own(tmp_path)
 def test_a_run_may_change_its_form_and_another_network_is_refused(tmp_path):
   save(tmp_path, tiny(True))
   workdir.check(tmp_path, tiny(False, model__remat="block"))
-  with pytest.raises(UserError, match="of another model: .*stage1_block"):
+  with pytest.raises(UserError, match="of a run with config.model.stages"):
     saved.restore(tiny(True, model__stages=(4,)), tmp_path, mesh())
-  with pytest.raises(UserError, match="of another model: .*stage1_block"):
+  with pytest.raises(UserError, match="of a run with config.model.stages"):
     saved.restore(tiny(False, model__stages=(2,)), tmp_path, mesh())
 
 

@@ -8,6 +8,7 @@ import pytest
 from robustjax import config
 from robustjax.errors import UserError
 from robustjax.run import workdir
+from robustjax.runtime import files
 
 
 @pytest.fixture
@@ -62,6 +63,7 @@ def test_a_run_from_before_a_value_existed_goes_on(tmp_path, c):
   for name in config.BEFORE:
     section, _, key = name.partition(".")
     del record[section][key]
+  del record["sha256"]
   (tmp_path / "config.json").write_text(json.dumps(record))
   workdir.check(tmp_path, c)
   c.attack.steps = 3
@@ -113,13 +115,52 @@ def test_a_file_system_that_does_not_lock_is_named(tmp_path, c, monkeypatch):
 
 
 def test_an_evaluation_counts_as_finished_only_for_its_own_settings(tmp_path):
-  assert workdir.finished_evaluation(tmp_path, {"step": 1}) is None
-  saved = {"rows": [], "identity": {"step": 1, "readings": [1, 2]}}
-  (tmp_path / "evaluation.json").write_text(json.dumps(saved))
-  found = workdir.finished_evaluation(tmp_path, {"step": 1, "readings": (1, 2)})
-  assert found == saved
+  assert workdir.finished_evaluation(tmp_path, {"step": 1}, "run") is None
+  saved = {"rows": [1], "identity": {"step": 1, "readings": [1, 2]}}
+  path = tmp_path / "evaluation.json"
+  files.write_json(path, saved)
+  own = {"step": 1, "readings": (1, 2)}
+  assert workdir.finished_evaluation(tmp_path, own, "run") == saved  # an older one
   with pytest.raises(UserError, match="with readings=.*, not None: move it away"):
-    workdir.finished_evaluation(tmp_path, {"step": 1})
+    workdir.finished_evaluation(tmp_path, {"step": 1}, "run")
+  files.write_json(path, {**saved, "run": "another"})
+  with pytest.raises(UserError, match="of a run of another configuration"):
+    workdir.finished_evaluation(tmp_path, own, "run")
+  files.write_json(path, {**saved, "rows": []})
+  with pytest.raises(UserError, match="has no rows"):
+    workdir.finished_evaluation(tmp_path, own, "run")
+
+
+def test_a_finished_run_is_not_taken_for_another_without_its_checkpoints(tmp_path, c):
+  workdir.claim(tmp_path, c).close()
+  (tmp_path / "evaluation.json").write_text("{}")
+  c.optimizer.lr_per_256 = 9.0
+  with pytest.raises(UserError, match="lr_per_256=0.8, not 9.0"):
+    workdir.check(tmp_path, c)
+
+
+@pytest.mark.parametrize(
+  ("name", "content"),
+  [
+    ("checkpoints/7.damaged/x", ""),
+    ("evaluation.progress.json", "{}"),
+    ("metrics.jsonl", '{"step": 3, "split": "validation"}\n' * 2),
+  ],
+)
+def test_a_run_whose_checkpoints_are_gone_does_not_begin_anew(tmp_path, name, content):
+  workdir.check_beginning(tmp_path)
+  (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+  (tmp_path / name).write_text(content)
+  with pytest.raises(UserError, match="no checkpoint that is whole: put its"):
+    workdir.check_beginning(tmp_path)
+  (tmp_path / "checkpoints/3").mkdir(parents=True)
+  workdir.check_beginning(tmp_path)
+
+
+def test_the_first_checkpoint_may_not_have_been_reached(tmp_path):
+  path = tmp_path / "metrics.jsonl"
+  path.write_text('{"step": 3, "split": "train"}\n{"step": 3, "split": "validation"}\n')
+  workdir.check_beginning(tmp_path)
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, c):
@@ -134,7 +175,7 @@ def test_a_damaged_file_is_named(tmp_path, c, name):
   (tmp_path / "checkpoints/7").mkdir(parents=True)
   with pytest.raises(UserError, match=f"{name} is damaged: move it away"):
     workdir.check(tmp_path, c)
-    workdir.finished_evaluation(tmp_path, {})
+    workdir.finished_evaluation(tmp_path, {}, "")
 
 
 def test_other_hosts_see_who_claimed_the_folder(tmp_path, c):

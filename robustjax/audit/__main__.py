@@ -19,7 +19,7 @@ from robustjax.errors import UserError, ended
 from robustjax.evaluate.subject import Subject, add_images, eps_of, open_subject, wanted
 from robustjax.evaluation.network import Network
 from robustjax.run.commandline import Parser, above, at_least, writable
-from robustjax.runtime import log, parallel
+from robustjax.runtime import files, log, parallel
 
 AUDITS = "audits"  # of a run's folder
 IMAGES = 128  # enough for a share of 0.02 to be more than two
@@ -115,7 +115,7 @@ def targeted_alone(run: Path) -> bool:
   path = run / "evaluation.json"
   if not path.exists() or any(run.glob("evaluations/*/summary.json")):
     return False
-  return not log.read_json(path).get("adaptive")
+  return not files.read_json(path).get("adaptive")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

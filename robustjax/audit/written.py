@@ -6,7 +6,7 @@ from typing import Any
 
 from robustjax.audit.audit import Audit
 from robustjax.audit.page import MEANING, page
-from robustjax.runtime import log
+from robustjax.runtime import files
 
 JSON, PICTURE = "audit.json", "audit.png"
 
@@ -20,10 +20,8 @@ def write(audit: Audit, folder: Path, names: Sequence[str] = ()) -> list[Path]:
     names: of the classes, for the page.
   """
   written = [folder / JSON, folder / PICTURE]
-  log.write_json(written[0], audit.result)
-  part = written[1].with_suffix(".part.png")
-  page(audit.result, audit.evidence, names).savefig(part, dpi=150)
-  part.replace(written[1])
+  files.write_json(written[0], audit.result)
+  files.write_picture(written[1], page(audit.result, audit.evidence, names))
   return written
 
 

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from robustjax.evaluation.identity import in_words
 from robustjax.report.intervals import wilson
+from robustjax.runtime import files
 
 PICTURE = "summary.png"
 
@@ -48,9 +49,7 @@ def draw(folder: Path, summary: Mapping[str, Any]) -> Path:
     axes.spines[side].set_visible(False)
   figure.suptitle(_title(identity, images), fontsize=9, parse_math=False)
   path = folder / PICTURE
-  part = path.with_name(f"{PICTURE}.part")
-  figure.savefig(part, dpi=150, format="png")
-  part.replace(path)
+  files.write_picture(path, figure)
   return path
 
 

@@ -5,13 +5,14 @@ imagenet_test_image_ids.txt to --ids. Who made the network, and how, people writ
 """
 
 import contextlib
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from robustjax.errors import UserError
-from robustjax.runtime import log
+from robustjax.runtime import files
 
 # The fields in RobustBench's order; what people write in is null.
 _EMPTY: dict[str, Any] = {
@@ -91,7 +92,8 @@ def write(path: Path, summary: Mapping[str, Any]) -> None:
   if summary["skipped"]:
     found["footnote"] = f"without {summary['skipped']} images that cannot be read"
   known = {name: value for name, value in found.items() if value is not None}
-  log.write_json(path, _EMPTY | _before(path) | known)
+  entry = _EMPTY | _before(path) | known
+  files.write_text(path, json.dumps(entry, indent=2) + "\n")
 
 
 def _before(path: Path) -> dict[str, Any]:
@@ -100,7 +102,7 @@ def _before(path: Path) -> dict[str, Any]:
     return {}
   entry: dict[str, Any] = {}
   with contextlib.suppress(OSError, UserError):
-    entry = log.read_json(path)
+    entry = files.read_json(path)
   if not entry.keys() >= _OF_ALL:
     raise UserError(
       f"{path} is there and no entry of RobustBench: name another file with"

@@ -6,7 +6,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from robustjax.runtime import log
+from robustjax.runtime import files
 
 
 def save(folder: Path, adv: jax.Array, wanted: Mapping[int, int]) -> dict[int, str]:
@@ -27,7 +27,7 @@ def save(folder: Path, adv: jax.Array, wanted: Mapping[int, int]) -> dict[int, s
     own = np.asarray(shard.data)
     for row in range(first, first + len(own)):
       if row in names:
-        log.save_array(folder / names[row], own[row - first])
+        files.write_array(folder / names[row], own[row - first])
   return names
 
 

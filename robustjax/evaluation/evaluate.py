@@ -9,7 +9,7 @@ import jax
 
 from robustjax.errors import UserError
 from robustjax.evaluation import trajectory
-from robustjax.runtime import log
+from robustjax.runtime import files, log
 from robustjax.runtime.preemption import Stop, Stopped
 
 PROGRESS = "evaluation.progress.json"
@@ -56,8 +56,14 @@ def evaluate(
     UserError: the workdir holds counts of another identity, or every image is broken.
   """
   path = workdir / PROGRESS
-  done, counts = _resume(path, dict(identity), list(branches))
   batch_count = -(-images // batch_size)
+  try:
+    done, counts = counted(workdir, identity, list(branches), batch_count)
+  except files.Damaged as error:  # it can be made anew
+    done, counts = 0, {name: Counter[str]() for name in branches}
+    if shows:
+      aside = files.set_aside(path)
+      log.complain(f"{error}; it is {aside.name} now, and all images count again")
   cost = sum(t.readings[-1] for t in plan) * len(branches)
   bar = log.progress("evaluate", batch_count * cost, done * cost, "attack steps", shows)
 
@@ -76,7 +82,7 @@ def evaluate(
     done += 1
     if shows:
       saved = {"identity": dict(identity), "batches": done, "counts": counts}
-      log.write_json(path, saved)
+      files.write_json(path, saved)
   bar.close()
   return _results(counts, images, plan, eps)
 
@@ -110,12 +116,30 @@ def _results(
   }
 
 
-def _resume(
-  path: Path, identity: dict[str, Any], branches: Sequence[str]
+def counted(
+  workdir: Path, identity: Mapping[str, Any], branches: Sequence[str], batches: int
 ) -> tuple[int, dict[str, Counter[str]]]:
-  fresh = 0, {name: Counter[str]() for name in branches}
+  """How many batches an earlier start counted, and its counts of each branch.
+
+  Args:
+    workdir: where they are kept.
+    identity: of the evaluation.
+    branches: the names of all.
+    batches: how many there are.
+
+  Raises:
+    Damaged: they are not what was written.
+    UserError: they are of another evaluation.
+  """
+  path = workdir / PROGRESS
   if not path.exists():
-    return fresh
-  saved = log.read_json(path)
+    return 0, {name: Counter[str]() for name in branches}
+  saved = files.read_json(path, old=False)
   log.same_identity(path, saved.get("identity"), identity)
-  return saved["batches"], {n: Counter(saved["counts"][n]) for n in branches}
+  try:
+    done, counts = saved["batches"], saved["counts"]
+    if not (0 <= done <= batches and list(counts) == list(branches)):
+      raise ValueError
+    return done, {name: Counter(of_branch) for name, of_branch in counts.items()}
+  except (KeyError, TypeError, ValueError) as error:
+    raise files.Damaged(f"{path} does not hold counts") from error

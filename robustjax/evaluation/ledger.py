@@ -7,7 +7,6 @@ the undecided; what was appended after that is dropped and made again, the same.
 """
 
 import dataclasses
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from robustjax.errors import UserError
-from robustjax.runtime import log
+from robustjax.runtime import files, log
 
 IMAGES = "images.jsonl"
 SUMMARY = "summary.json"
@@ -78,7 +77,7 @@ class Ledger:
     path = self._folder / SUMMARY
     if not path.exists():
       return None
-    summary = log.read_json(path)
+    summary = files.read_json(path)
     log.same_identity(path, summary.get("identity"), self._identity)
     return summary
 
@@ -97,25 +96,26 @@ class Ledger:
     state = dataclasses.asdict(self.state)
     state["waiting"] = list(self.state.waiting.values())
     values = {"identity": self._identity, "bytes": self._size, "state": state}
-    digest = {"sha256": _digest(values)}
-    log.write_atomically(self._folder / PROGRESS, json.dumps(values | digest) + "\n")
+    files.write_json(self._folder / PROGRESS, values, indent=None)
 
   def finish(self, summary: Mapping[str, Any]) -> dict[str, Any]:
     """Writes summary.json: from here on the evaluation is complete."""
     whole = {"identity": self._identity, **summary}
     if self._writes:
-      log.write_json(self._folder / SUMMARY, whole)
+      files.write_json(self._folder / SUMMARY, whole)
       (self._folder / PROGRESS).unlink(missing_ok=True)
     return whole
 
   def _resume(self, path: Path) -> None:
-    values = log.read_json(path)
+    values = files.read_json(path)
     log.same_identity(path, values.get("identity"), self._identity)
     images = self._folder / IMAGES
-    digest = values.pop("sha256", None)
     size = images.stat().st_size if images.exists() else 0
-    if digest != _digest(values) or size < values["bytes"]:
-      raise UserError(f"{path} is damaged: move {self._folder} away and start again")
+    if size < values["bytes"]:
+      raise UserError(
+        f"{images} is shorter than {PROGRESS} says: move {self._folder} away and start"
+        " again"
+      )
     self._size, state = values["bytes"], values["state"]
     waiting = {record["index"]: record for record in state.pop("waiting")}
     self.state = State(**state, waiting=waiting)
@@ -136,8 +136,3 @@ def _make(folder: Path) -> None:
     raise UserError(
       f"{folder} cannot be written to ({error.strerror}): name another --out"
     ) from error
-
-
-def _digest(values: Mapping[str, Any]) -> str:
-  """A check that nobody changed the values."""
-  return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -6,15 +6,15 @@ Figures 5 and 6 of the paper, and a panel of images, as files for a report.
 from pathlib import Path
 
 import jax
-import numpy as np
 
 from robustjax.config import Config
 from robustjax.errors import UserError
 from robustjax.inspect import examples, norms
 from robustjax.inspect.choice import Choice
-from robustjax.report import anatomy, files
+from robustjax.report import anatomy
+from robustjax.report import files as reports
 from robustjax.run.data import Data
-from robustjax.runtime import log
+from robustjax.runtime import files
 from robustjax.training.state import TrainState
 
 
@@ -51,25 +51,17 @@ def inspect(
   written = []
   if config.model.norm != "gn":
     found = norms.norm_statistics(config, data.train, state, choice)
-    written.append(folder / files.STATISTICS)
-    log.write_json(written[-1], found)
+    written.append(folder / reports.STATISTICS)
+    files.write_json(written[-1], found)
     written.append(written[-1].with_suffix(".png"))
-    drawn = anatomy.statistics_figure(files.read_statistics(written[0]))
-    drawn.savefig(written[-1], dpi=150)
+    drawn = anatomy.statistics_figure(reports.read_statistics(written[0]))
+    files.write_picture(written[-1], drawn)
   elif choice.layer:
     raise UserError(f"there is no norm layer {choice.layer!r}: {norms.NO_STATISTICS}")
   shown = examples.attacked_images(config, data.test, state, choice)
-  written.append(folder / files.EXAMPLES)
-  _write_arrays(written[-1], shown)
+  written.append(folder / reports.EXAMPLES)
+  files.write_arrays(written[-1], shown)
   written.append(written[-1].with_suffix(".png"))
-  panel = anatomy.panel_figure(files.read_examples(written[-2]))
-  panel.savefig(written[-1], dpi=150)
+  panel = anatomy.panel_figure(reports.read_examples(written[-2]))
+  files.write_picture(written[-1], panel)
   return written
-
-
-def _write_arrays(path: Path, arrays: examples.Arrays) -> None:
-  """An .npz that is never seen half-written."""
-  part = path.with_name(path.name + ".part")
-  with part.open("wb") as file:
-    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-  part.replace(path)

@@ -22,7 +22,7 @@ from robustjax.preflight.answers import Compiled
 from robustjax.preflight.programs import Program
 from robustjax.preflight.quick import compile_quickly
 from robustjax.preflight.topology import Target
-from robustjax.runtime import log
+from robustjax.runtime import files
 
 # Environment variables that change what the compilers do.
 _FLAGS = ("XLA_FLAGS", "LIBTPU_INIT_ARGS")
@@ -74,7 +74,7 @@ def compile_program(
     if cache and not result.crashed:
       cache.mkdir(parents=True, exist_ok=True)
       with contextlib.suppress(FileNotFoundError):  # another preflight had the same
-        log.write_json(cache / f"{key}.json", dataclasses.asdict(result))
+        files.write_json(cache / f"{key}.json", dataclasses.asdict(result))
     return result
 
 
@@ -94,7 +94,7 @@ def crashed(run: Path, signal: int) -> bool:
   if not mark.exists():
     return False
   answer = dataclasses.asdict(answers.crashed(signal))
-  log.write_json(run / f"{mark.read_text()}.json", answer)
+  files.write_json(run / f"{mark.read_text()}.json", answer)
   mark.unlink()
   return True
 
@@ -104,7 +104,7 @@ def _read(key: str, cache: Path | None, quick: bool) -> Compiled | None:
   for folder in (_run(), cache):
     file = folder / f"{key}.json" if folder else None
     if file and file.exists():
-      known = answers.from_json(log.read_json(file))
+      known = answers.from_json(files.read_json(file))
       if quick or known.memory is None or known.memory.code is not None:
         return dataclasses.replace(known, kept=True)
   return None

@@ -23,7 +23,7 @@ from robustjax.preflight import answers, programs, topology
 from robustjax.preflight.answers import Compiled
 from robustjax.preflight.programs import Program
 from robustjax.preflight.topology import Target
-from robustjax.runtime import log, parallel
+from robustjax.runtime import files, parallel
 
 _DONE, _ERRORS = "done.json", "errors"
 
@@ -68,7 +68,7 @@ def compile_quickly(program: Program, text: str, target: Target) -> Compiled:
 
 def _answer(folder: Path, status: int) -> Compiled:
   if (folder / _DONE).exists():
-    return answers.from_json(log.read_json(folder / _DONE))
+    return answers.from_json(files.read_json(folder / _DONE))
   if answers.is_assigned(folder):
     return answers.stopped(folder)
   errors = folder / _ERRORS
@@ -100,7 +100,7 @@ def _make(
   if _digest(lowered.as_text()) != digest:
     raise RuntimeError(f"the {name} is another program when it is made again")
   answer = answers.compile_fully(lowered, folder, target.is_tpu)
-  log.write_json(folder / _DONE, dataclasses.asdict(answer))
+  files.write_json(folder / _DONE, dataclasses.asdict(answer))
 
 
 def end_with_parent() -> None:

@@ -24,7 +24,7 @@ from robustjax.preflight.examination import Checked
 from robustjax.preflight.forecast import Forecast, forecast_of
 from robustjax.preflight.topology import Target, tpu
 from robustjax.preflight.work import Work
-from robustjax.runtime import log, parallel
+from robustjax.runtime import files, log, parallel
 
 # Values that stand in a program as constants: these do for all.
 _CONSTANTS = {
@@ -81,7 +81,7 @@ def write(
       config = enough(paper(name), len(target.devices))
       log.complain(f"{name} on {target.name}")
       rows[name, target.name] = _row(config, target, utilisation, cache, compiled)
-      log.write_atomically(out, page(names, targets, rows, utilisation))
+      files.write_text(out, page(names, targets, rows, utilisation))
 
 
 def paper(name: str) -> Config:

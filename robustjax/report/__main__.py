@@ -14,6 +14,7 @@ from robustjax.errors import UserError, ended
 from robustjax.report import content
 from robustjax.report.content import Content
 from robustjax.report.document import FIGURES, HTML, MARKDOWN, render
+from robustjax.runtime import files
 
 # The pictures that a Markdown of its own shows; no other name is ever the tool's.
 _PICTURE = re.compile(
@@ -90,10 +91,10 @@ def _write(found: Content, out: Path, earlier: set[str]) -> list[Path]:
   figures = out / FIGURES
   figures.mkdir(parents=True, exist_ok=True)
   for panel in found.panels:
-    (figures / f"{panel.name}.png").write_bytes(panel.png())
+    files.write_bytes(figures / f"{panel.name}.png", panel.png())
   for form in (HTML, MARKDOWN):
     text = render(form, content.TITLE, vars(found))
-    (out / form.file).write_text(text, encoding="utf-8")
+    files.write_bytes(out / form.file, text.encode())
   for name in earlier - {f"{panel.name}.png" for panel in found.panels}:
     (figures / name).unlink(missing_ok=True)
   return [out / HTML.file, out / MARKDOWN.file]

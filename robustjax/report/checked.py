@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from robustjax.report.document import clean
+from robustjax.runtime import files
 
 # No number that is read is below 0 or larger, and nothing is nested deeper.
 MOST = 10**12
@@ -72,6 +73,10 @@ def _parse(text: str, finite: bool = False) -> Any:
   """
   hook = _finite if finite else None
   value = json.loads(text, parse_constant=hook, parse_float=hook)
+  if isinstance(value, dict) and files.DIGEST in value:
+    written = value.pop(files.DIGEST)
+    if written != files.digest(value):
+      raise Damaged("it is not what was written, or was changed by hand")
   level = [value]
   for _ in range(_DEPTH):
     nested = [inner for inner in level if isinstance(inner, dict | list)]

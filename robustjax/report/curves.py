@@ -1,6 +1,5 @@
 """The picture that a run ends with: accuracy by steps, a curve for each branch."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from matplotlib.figure import Figure
 
 from robustjax.report.files import names_of
 from robustjax.report.intervals import wilson
+from robustjax.runtime import files
 
 EVALUATION = "evaluation.png"
 COLOURS = {"clean": "tab:blue", "adv": "tab:red", "all": "tab:gray"}  # of branches
@@ -28,8 +28,9 @@ def evaluation_figure(workdir: Path) -> Path:
   Returns:
     The path of the picture, evaluation.png in the workdir.
   """
-  evaluation = json.loads((workdir / "evaluation.json").read_text())
-  config = json.loads((workdir / "config.json").read_text())
+  evaluation, config = (
+    files.read_json(workdir / name) for name in ("evaluation.json", "config.json")
+  )
   rows, adaptive = evaluation["rows"], evaluation.get("adaptive", [])
   names = list(dict.fromkeys(names_of(row["attack"]) for row in adaptive))
   figure = Figure(figsize=(6.4 + len(names), 4.2), layout="constrained")
@@ -45,7 +46,7 @@ def evaluation_figure(workdir: Path) -> Path:
   title += f" {images:,} images, eps {eps:g}"
   figure.suptitle(title, fontsize=10, parse_math=False)
   path = workdir / EVALUATION
-  figure.savefig(path, dpi=150)
+  files.write_picture(path, figure)
   return path
 
 

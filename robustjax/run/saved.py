@@ -1,5 +1,6 @@
 """What a run has saved, read back: its configuration and its states."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,7 @@ from robustjax.errors import UserError
 from robustjax.models import blocks
 from robustjax.run import steps
 from robustjax.run import workdir as workdirs
-from robustjax.runtime import checkpoint, log, parallel
-from robustjax.training import loop
+from robustjax.runtime import checkpoint, files, log, parallel
 from robustjax.training.state import TrainState
 
 
@@ -26,7 +26,7 @@ def read_config(run: Path) -> Config:
   path = run / workdirs.CONFIG
   if not path.is_file():
     raise UserError(f"{run} is not the folder of a run: it has no {workdirs.CONFIG}")
-  values = log.read_json(path)
+  values = files.read_json(path)
   try:
     config = configs.load(values)
     configs.check(config)
@@ -41,51 +41,72 @@ def read_config(run: Path) -> Config:
 
 
 def restore(config: Config, run: Path, mesh: Any, at: int | None = None) -> TrainState:
-  """The state of a checkpoint, replicated over some devices.
+  """The state of a checkpoint, replicated over some devices; nothing is changed.
 
   Args:
     config: of the run.
-    run: its folder, which stays as it is.
+    run: its folder.
     mesh: from `parallel.mesh`.
-    at: the step; the latest by default.
+    at: the step; by default the latest whose checkpoint is not damaged.
 
   Raises:
-    UserError: there is none, it is damaged, or it is of another model.
+    UserError: there is none, it is damaged, or it is of another run.
   """
-  if not workdirs.has_checkpoint(run):
+  state, damaged = newest(config, run, mesh, at)
+  for error in damaged.values():
+    log.complain(f"{error}: step {int(state.step)} is taken instead")
+  return state
+
+
+def newest(
+  config: Config, run: Path, mesh: Any, at: int | None = None
+) -> tuple[TrainState, dict[int, files.Damaged]]:
+  """The state of the latest checkpoint that is whole, and the later ones' damage.
+
+  Args and errors are those of `restore`.
+  """
+  directory = run / workdirs.CHECKPOINTS
+  steps_there = checkpoint.steps(directory)
+  if not steps_there:
     raise UserError(f"{run} has no checkpoint yet: train it first")
-  checkpoints = checkpoint.Checkpoints(run / workdirs.CHECKPOINTS, loop.BEST)
-  try:
-    return load(checkpoints, config, mesh, at)
-  finally:
-    checkpoints.close()
+  if at is not None and at not in steps_there:
+    raise UserError(f"no checkpoint of step {at} in {directory}: it has {steps_there}")
+  damaged: dict[int, files.Damaged] = {}
+  for step in [at] if at is not None else reversed(steps_there):
+    try:
+      return _load(directory, config, mesh, step), damaged
+    except files.Damaged as error:
+      damaged[step] = error
+  raise UserError(
+    f"no checkpoint is left to go on from: {'; '.join(map(str, damaged.values()))}. Put"
+    " one back from a copy, or start in another --workdir"
+  )
 
 
-def load(
-  checkpoints: checkpoint.Checkpoints,
-  config: Config,
-  mesh: Any,
-  at: int | None = None,
-) -> TrainState:
-  """The state of a checkpoint, replicated; of a scanned network or not, as it is here.
+def damaged_before(run: Path, step: int) -> dict[int, files.Damaged]:
+  """The checkpoints before a step whose damage would keep others from being saved."""
+  directory = run / workdirs.CHECKPOINTS
+  damaged: dict[int, files.Damaged] = {}
+  for earlier in checkpoint.steps(directory):
+    try:
+      if earlier < step:
+        checkpoint.about(directory, earlier)
+    except files.Damaged as error:
+      damaged[earlier] = error
+  return damaged
 
-  Args:
-    checkpoints: of the run.
-    config: of the run; its model.scan may be another than when it was saved.
-    mesh: the devices.
-    at: the step; the latest by default.
 
-  Raises:
-    UserError: there is none, it is damaged, or it is of another model.
-  """
+def _load(directory: Path, config: Config, mesh: Any, step: int) -> TrainState:
+  """A state; of a scanned network or not, as it is here."""
+  _check_run(directory / str(step), checkpoint.about(directory, step).run, config)
   own = parallel.abstract_replicas(steps.abstract_state(config), mesh)
-  if checkpoints.fits(own, at):
-    return checkpoints.restore(own, at)
+  if checkpoint.fits(directory, own, step):
+    return checkpoint.restore(directory, own, step)
   other = configs.copy(config)
   other.model.scan = not config.model.scan
   shapes = parallel.abstract_replicas(steps.abstract_state(other), mesh)
-  if not checkpoints.fits(shapes, at):
-    return checkpoints.restore(own, at)  # which says what is different
+  if not checkpoint.fits(directory, shapes, step):
+    return checkpoint.restore(directory, own, step)  # which says what is different
   change = blocks.stack if config.model.scan else blocks.unstack
 
   def changed(state: TrainState) -> TrainState:
@@ -93,4 +114,17 @@ def load(
     return flax.serialization.from_state_dict(own, tree)
 
   shardings = jax.tree.map(lambda x: x.sharding, own)
-  return jax.jit(changed, out_shardings=shardings)(checkpoints.restore(shapes, at))
+  found = checkpoint.restore(directory, shapes, step)
+  return jax.jit(changed, out_shardings=shardings)(found)
+
+
+def _check_run(folder: Path, run: Mapping[str, Any], config: Config) -> None:
+  """Refuses a checkpoint of another run, also where its config.json is gone."""
+  if not run:  # of an older version
+    return
+  for name, before, after in workdirs.differences(configs.load(run), config):
+    if not name.startswith(workdirs.FREE):
+      raise UserError(
+        f"{folder} is a checkpoint of a run with config.{name}={before!r}, not"
+        f" {after!r}: give this one a --workdir of its own"
+      )

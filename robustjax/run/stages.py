@@ -1,5 +1,6 @@
 """The stages of a run, training and evaluation, each going on where it stopped."""
 
+import contextlib
 import dataclasses
 from pathlib import Path
 from typing import Any, TextIO
@@ -18,7 +19,7 @@ from robustjax.run import network, pretrained, robustness, saved, steps
 from robustjax.run import schedule as schedules
 from robustjax.run import workdir as workdirs
 from robustjax.run.data import Data, data_names, images_of, train_batches
-from robustjax.runtime import checkpoint, log, parallel
+from robustjax.runtime import checkpoint, files, log, metrics, parallel
 from robustjax.runtime.preemption import Stop
 from robustjax.training import loop
 from robustjax.training.state import TrainState
@@ -68,20 +69,16 @@ def train(run: Run) -> TrainState:
   """Trains to the schedule's end and returns the state there."""
   config, mesh = run.config, run.mesh
   schedule = schedules.schedule(config)
-  checkpoints = checkpoint.Checkpoints(run.workdir / workdirs.CHECKPOINTS, loop.BEST)
-  initial = jax.jit(lambda key: steps.initial_state(config, key))
-  last = max(checkpoints.steps(), default=None)
-  run.hosts.agree({"the last saved step": last}, remedy=processes.ONE_WORKDIR)
-  if checkpoints.steps():
-    state = saved.load(checkpoints, config, mesh)
-  else:
-    state = parallel.replicate(initial(run.key(_INIT)), mesh)
-    if config.init.run:
-      state = pretrained.weights(config, state, mesh)
+  state = _begin(run)
   done = int(state.step)
   _introduce(run, state, done, schedule.steps)
-  metrics_log = log.MetricsLog(run.workdir, done, writes=run.leads)
-  try:
+  with contextlib.ExitStack() as closing:  # each, also where another fails to
+    metrics_log = metrics.MetricsLog(run.workdir, done, writes=run.leads)
+    closing.callback(metrics_log.close)
+    checkpoints = checkpoint.Checkpoints(
+      run.workdir / workdirs.CHECKPOINTS, loop.BEST, configs.plain(config)
+    )
+    closing.callback(checkpoints.close)
     if done < schedule.steps:
       state = loop.train(
         state,
@@ -96,15 +93,33 @@ def train(run: Run) -> TrainState:
         skipped=_skipped(run) if run.leads else 0,
         shows=run.leads,
       )
-  finally:
-    metrics_log.close()
-    checkpoints.close()
+  return state
+
+
+def _begin(run: Run) -> TrainState:
+  """The latest state that is saved and whole, or the first one."""
+  config, mesh = run.config, run.mesh
+  directory = run.workdir / workdirs.CHECKPOINTS
+  there = checkpoint.steps(directory)
+  run.hosts.agree({"the saved steps": there}, remedy=processes.ONE_WORKDIR)
+  if not there:
+    initial = jax.jit(lambda key: steps.initial_state(config, key))
+    state = parallel.replicate(initial(run.key(_INIT)), mesh)
+    return pretrained.weights(config, state, mesh) if config.init.run else state
+  state, damaged = saved.newest(config, run.workdir, mesh)
+  damaged |= saved.damaged_before(run.workdir, int(state.step))
+  run.hosts.agree({"the damaged checkpoints": sorted(damaged)})
+  if run.leads:
+    for step, error in damaged.items():
+      aside = files.set_aside(directory / str(step))
+      log.complain(f"{error}; it is {aside.name} now. Step {int(state.step)} is whole")
+  run.hosts.agree({})  # nobody opens the folder before
   return state
 
 
 def _skipped(run: Run) -> int:
   """How many broken images the steps so far passed over, from their records."""
-  records = log.read_metrics(run.workdir / log.METRICS)
+  records = metrics.read_metrics(run.workdir / metrics.METRICS)
   return sum(r.get("skipped", 0) for r in records if r["split"] == "train")
 
 
@@ -118,13 +133,17 @@ def evaluation(run: Run, state: TrainState) -> dict[str, Any]:
     return images_of(config, run.data.test).batches(left, values.batch_size, run.mesh)
 
   # Where one host sees fewer counts than another, they would take other batches.
-  progress = run.workdir / evaluate.PROGRESS
-  counted = log.read_json(progress)["batches"] if progress.exists() else 0
-  batches = {"the number of evaluated batches": counted}
-  run.hosts.agree(batches, remedy=processes.ONE_WORKDIR)
+  branches = network.branches(config, state.variables)
+  try:
+    batches = -(-values.images // values.batch_size)
+    counted, _ = evaluate.counted(run.workdir, identity, list(branches), batches)
+  except files.Damaged:
+    counted = 0
+  facts = {"the number of evaluated batches": counted}
+  run.hosts.agree(facts, remedy=processes.ONE_WORKDIR)
   results = evaluate.evaluate(
     steps.evaluation_steps(config, run.mesh),
-    network.branches(config, state.variables),
+    branches,
     batches_from,
     key=run.key(_EVALUATION),
     plan=trajectory.trajectories(values.readings, values.eps, values.step_size),
@@ -139,7 +158,13 @@ def evaluation(run: Run, state: TrainState) -> dict[str, Any]:
   if adaptive := attack(run, state):
     results["adaptive"] = adaptive
   guesses = configs.guesses(config)
-  return {"step": int(state.step), **results, "guesses": guesses, "identity": identity}
+  return {
+    "step": int(state.step),
+    **results,
+    "guesses": guesses,
+    "identity": identity,
+    workdirs.RUN: workdirs.digest(config),
+  }
 
 
 def attack(run: Run, state: TrainState) -> list[dict[str, Any]]:
@@ -188,9 +213,9 @@ def finish(run: Run, evaluation: dict[str, Any]) -> None:
     run: trained and evaluated.
     evaluation: from `evaluation`.
   """
-  log.write_json(run.workdir / workdirs.EVALUATION, evaluation)
+  files.write_json(run.workdir / workdirs.EVALUATION, evaluation)
   (run.workdir / evaluate.PROGRESS).unlink(missing_ok=True)
-  run.stop.release()
+  run.stop.at_once("stopped; but for the look inside, which the same command makes")
 
 
 def evaluation_identity(config: Config) -> dict[str, Any]:

@@ -57,7 +57,9 @@ def finished(config: Config, workdir: Path, hosts: Hosts) -> dict[str, Any] | No
     UserError: the folder holds another run, or another evaluation.
   """
   workdirs.check(workdir, config)
-  evaluation = workdirs.finished_evaluation(workdir, evaluation_identity(config))
+  evaluation = workdirs.finished_evaluation(
+    workdir, evaluation_identity(config), workdirs.digest(config)
+  )
   complete = {f"whether {workdirs.EVALUATION} is in {workdir}": bool(evaluation)}
   hosts.agree(complete, remedy=processes.ONE_WORKDIR)
   if evaluation and hosts.leads:
@@ -75,6 +77,7 @@ def start(config: Config, workdir: Path, hosts: Hosts) -> Run:
   mesh = parallel.mesh()
   hosts.agree(_devices())  # or the batch may seem to be what is wrong
   steps.check(config, mesh.size)
+  workdirs.check_beginning(workdir)
   if not workdirs.has_checkpoint(workdir):  # later it does not need its source
     pretrained.check(config)
   data = _open(config)

@@ -13,12 +13,15 @@ from typing import Any, TextIO
 from robustjax import config as configs
 from robustjax.config import Config
 from robustjax.errors import UserError
-from robustjax.runtime import log
+from robustjax.runtime import files, log, metrics
 
 CONFIG = "config.json"
 EVALUATION = "evaluation.json"
 CHECKPOINTS = "checkpoints"
 LOCK = ".lock"
+RUN = "run"  # of evaluation.json: the `digest` of its run
+# What only a trained run has.
+_AFTER_TRAINING = ("evaluation.progress.json", "evaluations")
 
 # What may change between two starts of one run: nothing that training depends on. What
 # a run did before it met a broken image, it would have done with broken_images="skip".
@@ -46,14 +49,36 @@ def check(workdir: Path, config: Config) -> None:
     UserError: one line that names the first difference.
   """
   path = workdir / CONFIG
-  if not (has_checkpoint(workdir) and path.exists()):  # there is nothing to lose
+  begun = has_checkpoint(workdir) or (workdir / EVALUATION).exists()
+  if not (begun and path.exists()):  # there is nothing to lose, or each file is asked
     return
-  for name, before, after in differences(configs.load(log.read_json(path)), config):
+  for name, before, after in differences(configs.load(files.read_json(path)), config):
     if not name.startswith(FREE):
       raise UserError(
         f"{workdir} holds a run with config.{name}={before!r}, not {after!r}: give this"
         " one a --workdir of its own"
       )
+
+
+def check_beginning(workdir: Path) -> None:
+  """Refuses to begin at step 0 where a run has been: its checkpoints are gone.
+
+  Raises:
+    UserError: one line that says by what it is known.
+  """
+  if has_checkpoint(workdir):
+    return
+  known = [path.name for path in workdir.glob(f"{CHECKPOINTS}/*.damaged*")]
+  known += [name for name in _AFTER_TRAINING if (workdir / name).exists()]
+  records = metrics.read_metrics(workdir / metrics.METRICS)
+  # A checkpoint is whole before the next one is begun.
+  if sum(record["split"] == "validation" for record in records) > 1:
+    known.append(f"{metrics.METRICS} of {records[-1]['step']} steps")
+  if known:
+    raise UserError(
+      f"{workdir} has {known[0]} and no checkpoint that is whole: put its"
+      f" {CHECKPOINTS}/ back from a copy, or give this run a --workdir of its own"
+    )
 
 
 def differences(one: Config, other: Config) -> Iterator[tuple[str, Any, Any]]:
@@ -106,7 +131,7 @@ def claim(workdir: Path, config: Config) -> TextIO:
   lock.write(f"{socket.gethostname()} process {os.getpid()} {time.time_ns()}\n")
   lock.flush()
   os.fsync(lock.fileno())  # or some network file systems would not show it to others
-  log.write_json(workdir / CONFIG, _record(config))
+  files.write_json(workdir / CONFIG, _record(config))
   return lock
 
 
@@ -156,8 +181,21 @@ def await_holder(workdir: Path, wanted: str, seconds: float = 60.0) -> None:
     time.sleep(0.5)
 
 
-def finished_evaluation(workdir: Path, identity: Any) -> dict[str, Any] | None:
+def digest(config: Config) -> str:
+  """What tells runs apart: all that may not change between two starts of one."""
+  flat = configs.flatten(config).items()
+  return files.digest({k: v for k, v in flat if not k.startswith(FREE)})[:16]
+
+
+def finished_evaluation(
+  workdir: Path, identity: Any, run: str
+) -> dict[str, Any] | None:
   """The evaluation in the folder, if there is one.
+
+  Args:
+    workdir: the folder.
+    identity: of the evaluation.
+    run: the `digest` of its configuration.
 
   Raises:
     UserError: it is of another `stages.evaluation_identity`, or damaged.
@@ -165,8 +203,15 @@ def finished_evaluation(workdir: Path, identity: Any) -> dict[str, Any] | None:
   path = workdir / EVALUATION
   if not path.exists():
     return None
-  evaluation = log.read_json(path)
+  evaluation = files.read_json(path)
   log.same_identity(path, evaluation.get("identity"), identity)
+  if not (isinstance(evaluation.get("rows"), list) and evaluation["rows"]):
+    raise files.Damaged(f"{path} has no rows: move it away and evaluate again")
+  if evaluation.get(RUN, run) != run:
+    raise UserError(
+      f"{path} is of a run of another configuration, whose {CONFIG} is gone: give this"
+      " one a --workdir of its own"
+    )
   return evaluation
 
 

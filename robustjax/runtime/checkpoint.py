@@ -1,14 +1,19 @@
 """Checkpoints: the only file that names orbax.
 
-A checkpoint is the whole TrainState and a digest of every array in it. Orbax notices
-truncated and missing files, but hands out bit-flipped arrays without a word, so what is
-restored is compared with the digests.
+A checkpoint is the whole TrainState, a digest of every array in it, and what run it is
+of. Orbax notices truncated and missing files, but hands out bit-flipped arrays without
+a word, so what is restored is compared with the digests. And one damaged file of one
+checkpoint keeps its Checkpointer from opening, so that it only writes here; each
+checkpoint is read by itself.
 """
 
 import hashlib
-from collections.abc import Mapping
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.serialization
 import jax
@@ -16,37 +21,43 @@ import numpy as np
 from orbax.checkpoint import v1 as ocp
 
 from robustjax.errors import UserError
-from robustjax.runtime import log
+from robustjax.runtime import files, log
 
 KEPT = 3  # the latest ones; the best one is kept beside them
 
 _policies = ocp.training.preservation_policies
+# Hundreds of lines about reads that failed beside the one that is raised.
+logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 
 
 class Checkpoints:
-  """The checkpoints of one run, written in the background.
+  """Writes the checkpoints of one run, in the background.
 
   Args:
-    directory: where they are; one folder a step.
+    directory: where they are; one folder a step. None of them is damaged in what
+      `damaged` looks at, or nothing can be written.
     best: the name of the metric whose highest value marks the best checkpoint.
+    run: what the run is, as JSON: it stands in every checkpoint.
   """
 
-  def __init__(self, directory: Path, best: str):
-    self._directory = directory.absolute()
-    self._checkpointer = ocp.training.Checkpointer(
-      self._directory,
-      preservation_policy=_policies.AnyPreservationPolicy(
-        [
-          _policies.LatestN(KEPT),
-          _policies.BestN(
-            get_metric_fn=lambda metrics: metrics[best],
-            n=1,
-            keep_checkpoints_without_metrics=False,
-          ),
-        ]
-      ),
-      cleanup_tmp_directories=True,  # what a killed process left half-written
-    )
+  def __init__(self, directory: Path, best: str, run: Mapping[str, Any] | None = None):
+    self.directory = directory.absolute()
+    self._run = dict(run or {})
+    with self._saving():
+      self._checkpointer = ocp.training.Checkpointer(
+        self.directory,
+        preservation_policy=_policies.AnyPreservationPolicy(
+          [
+            _policies.LatestN(KEPT),
+            _policies.BestN(
+              get_metric_fn=lambda metrics: metrics[best],
+              n=1,
+              keep_checkpoints_without_metrics=False,
+            ),
+          ]
+        ),
+        cleanup_tmp_directories=True,  # what a killed process left half-written
+      )
 
   def steps(self) -> list[int]:
     """The steps that have a complete checkpoint, ascending."""
@@ -61,102 +72,148 @@ class Checkpoints:
       step: the state's step. One that is saved already is left as it is.
       state: any pytree that `flax.serialization` knows.
       metrics: of this step, for telling which checkpoint is best.
+
+    Raises:
+      UserError: the disk takes no more, now or since the save before.
     """
     if step in self.steps():
       return
     tree = flax.serialization.to_state_dict(state)
-    self._checkpointer.save_async(
-      step,
-      tree,
-      force=True,  # the caller decides when; orbax has its own idea of intervals
-      metrics=dict(metrics) if metrics else None,
-      custom_metadata={"shapes": _shapes(tree), "sha256": digests(tree)},
-    )
-
-  def restore(self, state: Any, step: int | None = None) -> Any:
-    """The state of a step, checked against its digests.
-
-    Args:
-      state: a state of the same shapes and the wished shardings (arrays, or
-        `jax.ShapeDtypeStruct`s).
-      step: which; the latest by default.
-
-    Returns:
-      A state like `state`.
-
-    Raises:
-      UserError: there is none, it is damaged, or it is of another model.
-    """
-    step = self._existing(step)
-    abstract = jax.tree.map(
-      lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding),
-      flax.serialization.to_state_dict(state),
-    )
-    try:
-      metadata = self._checkpointer.checkpointables_metadata(step).custom_metadata
-      self._check_model(step, metadata["shapes"], _shapes(abstract))
-      tree = self._checkpointer.load(step, abstract)
-    except UserError:
-      raise
-    except Exception as error:  # orbax raises what tensorstore raises: anything
-      raise self._damaged(step, str(error)) from error
-    for path in log.differences(metadata["sha256"], digests(tree)):
-      raise self._damaged(step, f"{path} is not what was saved")
-    return flax.serialization.from_state_dict(state, tree)
-
-  def fits(self, state: Any, step: int | None = None) -> bool:
-    """Whether the checkpoint of a step has the arrays of a state, by name and shape.
-
-    Args:
-      state: as `restore` takes.
-      step: which; the latest by default.
-
-    Raises:
-      UserError: there is none, or it is damaged.
-    """
-    step = self._existing(step)
-    try:
-      metadata = self._checkpointer.checkpointables_metadata(step).custom_metadata
-      saved = dict(metadata["shapes"])
-    except Exception as error:  # as in `restore`
-      raise self._damaged(step, str(error)) from error
-    return saved == _shapes(flax.serialization.to_state_dict(state))
-
-  def _existing(self, step: int | None) -> int:
-    steps = self.steps()
-    step = steps[-1] if step is None and steps else step
-    if step not in steps:
-      have = f"it has {steps}" if steps else "it is empty"
-      raise UserError(f"no checkpoint of step {step} in {self._directory}: {have}")
-    return step
-
-  def _check_model(
-    self, step: int, saved: Mapping[str, str], wanted: Mapping[str, str]
-  ) -> None:
-    for path in log.differences(saved, wanted):
-      raise UserError(
-        f"checkpoint {self._directory / str(step)} is of another model:"
-        f" {path} is {saved.get(path, 'not there')}, and this run's is"
-        f" {wanted.get(path, 'not there')}: give this run a --workdir of its own"
+    about = {"shapes": _shapes(tree), "sha256": digests(tree), "run": self._run}
+    with self._saving():
+      self._checkpointer.save_async(
+        step,
+        tree,
+        force=True,  # the caller decides when; orbax has its own idea of intervals
+        metrics=dict(metrics) if metrics else None,
+        custom_metadata={**about, "digest": files.digest(about)},
       )
-
-  def _damaged(self, step: int, reason: str) -> UserError:
-    earlier = [s for s in self.steps() if s < step]
-    remedy = f"to go on from step {earlier[-1]}" if earlier else "to start anew"
-    reason = " ".join(reason.split())[:200]
-    return UserError(
-      f"checkpoint {self._directory / str(step)} is damaged"
-      f" ({reason}): move that folder away {remedy}"
-    )
 
   def wait(self) -> None:
     """Waits until everything is saved. A failed save raises here."""
-    self._checkpointer.wait()
+    with self._saving():
+      self._checkpointer.wait()
 
   def close(self) -> None:
     """Waits, then lets go of the directory."""
-    self.wait()
-    self._checkpointer.close()
+    try:
+      self.wait()
+    finally:
+      self._checkpointer.close()
+
+  @contextmanager
+  def _saving(self) -> Iterator[None]:
+    """What the disk refuses is a line, with the step that is safe."""
+    try:
+      yield
+    except Exception as error:  # orbax raises what tensorstore raises: anything
+      reason = " ".join(str(error).split())
+      if not any(word in reason for word in _OF_THE_DISK):
+        raise
+      good = steps(self.directory)
+      last = f"step {good[-1]} is the last that is safe" if good else "none is saved"
+      raise UserError(
+        f"{self.directory} cannot be written to ({reason[:200]}): {last}; make room,"
+        " and start again"
+      ) from error
+
+
+_OF_THE_DISK = (
+  "No space left", "RESOURCE_EXHAUSTED", "quota", "Input/output error",
+  "Read-only file system", "Permission denied", "PERMISSION_DENIED",
+)  # fmt: skip
+
+
+class About(NamedTuple):
+  """What a checkpoint says of itself.
+
+  Attributes:
+    shapes: path -> dtype and shape of each array.
+    sha256: path -> digest of each array.
+    run: what run it is of; empty in those of older versions.
+  """
+
+  shapes: Mapping[str, str]
+  sha256: Mapping[str, str]
+  run: Mapping[str, Any]
+
+
+def steps(directory: Path) -> list[int]:
+  """The steps that have a complete checkpoint in a folder, ascending."""
+  return sorted(int(p.name) for p in directory.glob("*") if p.name.isdigit())
+
+
+def about(directory: Path, step: int) -> About:
+  """What the checkpoint of a step says of itself.
+
+  Raises:
+    Damaged: one of its small files is not what was written.
+  """
+  folder = directory / str(step)
+  try:
+    found = json.loads((folder / "_CHECKPOINT_METADATA").read_bytes())
+    metrics = folder / "metrics" / "metrics"
+    if metrics.exists():
+      dict(json.loads(metrics.read_bytes()))
+    of_it = found["custom_metadata"]
+    written = of_it.pop("digest", None)
+    if written not in (None, files.digest(of_it)):
+      raise ValueError("its description is not what was saved")
+    return About(of_it["shapes"], of_it["sha256"], of_it.get("run", {}))
+  except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    raise _damaged(folder, error) from error
+
+
+def restore(directory: Path, state: Any, step: int) -> Any:
+  """The state of a step, checked against its digests.
+
+  Args:
+    directory: the checkpoints.
+    state: a state of the same shapes and the wished shardings (arrays, or
+      `jax.ShapeDtypeStruct`s).
+    step: which one.
+
+  Returns:
+    A state like `state`.
+
+  Raises:
+    Damaged: it is not what was saved.
+    UserError: it is of another model.
+  """
+  folder, saved = directory.absolute() / str(step), about(directory, step)
+  abstract = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding),
+    flax.serialization.to_state_dict(state),
+  )
+  wanted = _shapes(abstract)
+  for path in log.differences(saved.shapes, wanted):
+    raise UserError(
+      f"checkpoint {folder} is of another model: {path} is"
+      f" {saved.shapes.get(path, 'not there')}, and this run's is"
+      f" {wanted.get(path, 'not there')}: give this run a --workdir of its own"
+    )
+  try:
+    tree = ocp.load(folder, abstract, checkpointable_name="state")
+  except Exception as error:  # anything
+    raise _damaged(folder, error) from error
+  for path in log.differences(saved.sha256, digests(tree)):
+    raise _damaged(folder, f"{path} is not what was saved")
+  return flax.serialization.from_state_dict(state, tree)
+
+
+def fits(directory: Path, state: Any, step: int) -> bool:
+  """Whether the checkpoint of a step has the arrays of a state, by name and shape.
+
+  Raises:
+    Damaged: it is not what was saved.
+  """
+  shapes = _shapes(flax.serialization.to_state_dict(state))
+  return about(directory, step).shapes == shapes
+
+
+def _damaged(folder: Path, reason: object) -> files.Damaged:
+  text = " ".join(str(reason).split())[:200] or type(reason).__name__
+  return files.Damaged(f"checkpoint {folder} is damaged ({text})")
 
 
 def _shapes(tree: Any) -> dict[str, str]:

@@ -1,138 +1,15 @@
-"""What a run writes down: metrics.jsonl, TensorBoard, and lines for the person."""
+"""Lines and bars for the person, and what two records differ in."""
 
 import contextlib
 import json
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import tensorboardX
 import tqdm
 
 from robustjax.errors import UserError
-
-METRICS = "metrics.jsonl"
-
-
-class MetricsLog:
-  """metrics.jsonl and TensorBoard events of one run.
-
-  metrics.jsonl holds what the run's configuration determines and nothing else, so that
-  an interrupted run leaves the same bytes as an uninterrupted one. Speeds go to
-  TensorBoard.
-
-  Args:
-    workdir: where the files are.
-    step: the step that the run goes on from; records after it are dropped, since the
-      run will write them again.
-    writes: False on all processes but one.
-  """
-
-  def __init__(self, workdir: Path, step: int, writes: bool = True):
-    self._writes = writes
-    if not writes:
-      return
-    path = workdir / METRICS
-    kept = [r for r in read_metrics(path) if r["step"] <= step] if path.exists() else []
-    write_atomically(path, "".join(json.dumps(r) + "\n" for r in kept))
-    self._file = path.open("a")
-    self._board = tensorboardX.SummaryWriter(
-      str(workdir / "tensorboard"), purge_step=step + 1, write_to_disk=True
-    )
-
-  def write(
-    self,
-    step: int,
-    epoch: float,
-    split: str,
-    values: Mapping[str, float],
-    speed: float | None = None,
-  ) -> None:
-    """Adds one record.
-
-    Args:
-      step: how many steps have been taken.
-      epoch: the same in epochs.
-      split: "train", "validation" or "test".
-      values: name -> number.
-      speed: images a second, for TensorBoard alone.
-    """
-    if not self._writes:
-      return
-    record = {"step": step, "epoch": round(epoch, 4), "split": split, **values}
-    self._file.write(json.dumps(record) + "\n")
-    self._file.flush()
-    if speed is not None:
-      values = {**values, "images_per_second": speed}
-    for name, value in values.items():
-      self._board.add_scalar(f"{split}/{name}", value, step)
-
-  def sync(self) -> None:
-    """Puts the records on the disk, where they outlive this machine."""
-    if self._writes:
-      os.fsync(self._file.fileno())
-
-  def close(self) -> None:
-    """Flushes what is written."""
-    if self._writes:
-      self._file.close()
-      self._board.close()
-
-
-def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
-  """The records of a metrics.jsonl; a last line that a kill cut short is left out."""
-  for line in path.read_text().splitlines():
-    try:
-      yield json.loads(line)
-    except json.JSONDecodeError:
-      return
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
-  """A file that takes its place when it is whole, whenever the process dies."""
-  part = path.with_name(path.name + ".part")
-  with part.open("wb") as file:
-    yield file
-    file.flush()
-    os.fsync(file.fileno())
-  part.replace(path)
-
-
-def write_atomically(path: Path, text: str) -> None:
-  """Writes a file that is never seen half-written, whenever the process dies."""
-  with _replacing(path) as file:
-    file.write(text.encode())
-
-
-def save_array(path: Path, array: npt.NDArray[Any]) -> None:
-  """Writes a .npy file that is never seen half-written."""
-  with _replacing(path) as file:
-    np.save(file, array, allow_pickle=False)
-
-
-def write_json(path: Path, value: Any) -> None:
-  """Writes JSON that people can read, atomically."""
-  write_atomically(path, json.dumps(value, indent=2) + "\n")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-  """The object that `write_json` wrote.
-
-  Raises:
-    UserError: the file is damaged.
-  """
-  try:
-    value = json.loads(path.read_text())
-  except ValueError:
-    value = None
-  if not isinstance(value, dict):
-    raise UserError(f"{path} is damaged: move it away and start again")
-  return value
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[str]:
@@ -163,10 +40,11 @@ def same_identity(path: Path, saved: Any, identity: Any) -> None:
 
 
 def say(message: str, shows: bool = True) -> None:
-  """A line for the person at the terminal."""
+  """A line for the person at the terminal, if there is one."""
   if shows:
-    tqdm.tqdm.write(message, file=sys.stdout)
-    sys.stdout.flush()
+    with contextlib.suppress(OSError):
+      tqdm.tqdm.write(message, file=sys.stdout)
+      sys.stdout.flush()
 
 
 def complain(message: str, shows: bool = True) -> None:
@@ -174,8 +52,35 @@ def complain(message: str, shows: bool = True) -> None:
   if shows:
     # Without its lock, for callers beside a main thread that may hold it; it takes
     # the progress bar out of the line's way.
-    tqdm.tqdm.write(message, file=sys.stderr, nolock=True)
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):
+      tqdm.tqdm.write(message, file=sys.stderr, nolock=True)
+      sys.stderr.flush()
+
+
+@contextlib.contextmanager
+def aside(what: str) -> Iterator[None]:
+  """What is done in it may fail without stopping a run: the failure is said."""
+  try:
+    yield
+  except Exception as error:  # of disks, fonts, data, whatever
+    reason = " ".join(str(error).split()) or type(error).__name__
+    complain(f"{what} could not be made ({reason}): the same command makes up for it")
+
+
+class _Terminal:
+  """Standard error, which may go away while a bar is drawn."""
+
+  def __getattr__(self, name: str) -> Any:
+    return getattr(sys.stderr, name)
+
+  def write(self, text: str) -> int:
+    with contextlib.suppress(OSError):
+      sys.stderr.write(text)
+    return len(text)
+
+  def flush(self) -> None:
+    with contextlib.suppress(OSError):
+      sys.stderr.flush()
 
 
 def progress(
@@ -195,6 +100,7 @@ def progress(
   """
   return tqdm.tqdm(
     desc=description,
+    file=_Terminal(),
     total=total,
     initial=done,
     unit=f" {unit}",

@@ -1,8 +1,9 @@
-"""Being told to stop: SIGTERM from a cloud or a cluster, Ctrl-C from a person.
+"""Being told to stop: SIGTERM from a cloud or a cluster, Ctrl-C or a closed terminal.
 
 Every long loop asks `Stop.requested` at each of its steps, saves, and raises `Stopped`.
 """
 
+import contextlib
 import os
 import signal
 import sys
@@ -17,7 +18,7 @@ class Stopped(Exception):
 
 
 class Stop:
-  """Notes SIGTERM and SIGINT; a second SIGINT ends the process at once."""
+  """Notes SIGTERM, SIGINT and SIGHUP; a second SIGINT ends the process at once."""
 
   def __init__(self) -> None:
     self._signal: int | None = None
@@ -25,17 +26,22 @@ class Stop:
     self._polls = 0
 
   def listen(self) -> "Stop":
-    """Takes the two signals over from the process."""
-    signal.signal(signal.SIGINT, self._note)
-    # With several processes JAX's own handler must stay: it tells the other hosts.
-    if jax.process_count() == 1:
-      signal.signal(signal.SIGTERM, self._note)
+    """Takes the signals over from the process."""
+    for number in _heard():
+      # With several processes JAX's own handler must stay: it tells the other hosts.
+      if number != signal.SIGTERM or jax.process_count() == 1:
+        signal.signal(number, self._note)
     return self
 
-  def release(self) -> None:
-    """Gives the two signals back: from here on they end the process at once."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-      signal.signal(number, signal.SIG_DFL)
+  def at_once(self, line: str) -> None:
+    """From now on nothing waits to be saved: a signal ends the process with a line."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+      _tell(line)
+      os._exit(128 + number)
+
+    for number in _heard():
+      signal.signal(number, end)
 
   def _note(self, number: int, frame: FrameType | None) -> None:
     if self._signal == signal.SIGINT and number == signal.SIGINT:
@@ -43,8 +49,7 @@ class Stop:
     self._signal = number
     if jax.process_count() > 1:
       os.kill(os.getpid(), signal.SIGTERM)  # for JAX's handler
-    what = "Stopping as soon as this step is saved; Ctrl-C again ends at once."
-    print(f"\n{what}", file=sys.stderr, flush=True)
+    _tell("Stopping as soon as this step is saved; Ctrl-C again ends at once.")
 
   def requested(self) -> bool:
     """Whether to stop now: the same answer on every process, at the same poll."""
@@ -55,3 +60,15 @@ class Stop:
     synced = multihost_utils.reached_preemption_sync_point(self._polls)
     self._synced = self._synced or synced
     return self._synced
+
+
+def _heard() -> list[signal.Signals]:
+  """The signals that stop a run; SIGHUP, of a terminal that is gone, without nohup."""
+  ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+  return [signal.SIGINT, signal.SIGTERM, *([] if ignored else [signal.SIGHUP])]
+
+
+def _tell(line: str) -> None:
+  """Says a line, if anybody is there: the handler is called within any statement."""
+  with contextlib.suppress(OSError, ValueError):
+    print(f"\n{line}", file=sys.stderr, flush=True)

@@ -11,6 +11,7 @@ import jax
 from robustjax.errors import UserError
 from robustjax.runtime import log
 from robustjax.runtime.checkpoint import Checkpoints
+from robustjax.runtime.metrics import MetricsLog
 from robustjax.runtime.preemption import Stop, Stopped
 from robustjax.training.state import TrainState
 from robustjax.training.step import Batch, Step
@@ -54,7 +55,7 @@ def train(
   *,
   validate: Callable[[TrainState], Mapping[str, float]],
   checkpoints: Checkpoints,
-  metrics_log: log.MetricsLog,
+  metrics_log: MetricsLog,
   stop: Stop,
   skipped: int = 0,
   shows: bool = True,
@@ -121,7 +122,7 @@ class _Report:
   """Metrics on their way from the devices to the log and the progress bar."""
 
   schedule: Schedule
-  metrics_log: log.MetricsLog
+  metrics_log: MetricsLog
   checkpoints: Checkpoints
   bar: Any
   skipped: int  # broken images in all steps fetched, and in those before the first

@@ -1,0 +1,104 @@
+"""The records of a run: metrics.jsonl, and the same for TensorBoard."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from robustjax.runtime import board, files, log
+
+METRICS = "metrics.jsonl"
+
+
+class MetricsLog:
+  """metrics.jsonl and TensorBoard events of one run.
+
+  metrics.jsonl holds what the run's configuration determines and nothing else, so that
+  an interrupted run leaves the same bytes as an uninterrupted one. Speeds go to
+  TensorBoard.
+
+  Args:
+    workdir: where the files are.
+    step: the step that the run goes on from; records after it are dropped, since the
+      run will write them again. A file with lines that are no records is kept beside.
+    writes: False on all processes but one.
+  """
+
+  def __init__(self, workdir: Path, step: int, writes: bool = True):
+    self._writes = writes
+    if not writes:
+      return
+    path = workdir / METRICS
+    records, bad = _records(path)
+    if bad:
+      aside = files.set_aside(path)
+      lines = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
+      log.complain(
+        f"{path}: line {lines} is no record and is lost; the file as it was is"
+        f" {aside.name}"
+      )
+    kept = [record for record in records if record["step"] <= step]
+    files.write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
+    self._file = path.open("a")
+    self._board = board.Board(workdir / "tensorboard", step, kept)
+
+  def write(
+    self,
+    step: int,
+    epoch: float,
+    split: str,
+    values: Mapping[str, float],
+    speed: float | None = None,
+  ) -> None:
+    """Adds one record.
+
+    Args:
+      step: how many steps have been taken.
+      epoch: the same in epochs.
+      split: "train", "validation" or "test".
+      values: name -> number.
+      speed: images a second, for TensorBoard alone.
+    """
+    if not self._writes:
+      return
+    record = {"step": step, "epoch": round(epoch, 4), "split": split, **values}
+    self._file.write(json.dumps(record) + "\n")
+    self._file.flush()
+    self._board.write(record, speed)
+
+  def sync(self) -> None:
+    """Puts the records on the disk, where they outlive this machine."""
+    if self._writes:
+      os.fsync(self._file.fileno())
+
+  def close(self) -> None:
+    """Flushes what is written."""
+    if self._writes:
+      self._board.close()
+      self._file.close()
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+  """The records of a metrics.jsonl, without lines that are none."""
+  return _records(path)[0]
+
+
+def _records(path: Path) -> tuple[list[dict[str, Any]], list[int]]:
+  """The records, and the numbers of the lines that are none.
+
+  A last line without an end, which a kill cut short, is neither.
+  """
+  records: list[dict[str, Any]] = []
+  bad = []
+  text = path.read_bytes() if path.exists() else b""
+  for number, line in enumerate(text.splitlines(keepends=True), 1):
+    try:
+      record = json.loads(line)
+      if not (type(record["step"]) is int and isinstance(record["split"], str)):
+        raise ValueError
+      records.append(record)
+    except (ValueError, TypeError, KeyError, RecursionError):
+      if line.endswith(b"\n"):
+        bad.append(number)
+  return records, bad
