@@ -16,6 +16,8 @@ from robustjax.runtime.preemption import Stop, Stopped
 from robustjax.training.state import TrainState
 from robustjax.training.step import Batch, Step
 
+Values = Mapping[str, float]
+
 BEST = "accuracy_adv"  # the validation value that marks the best checkpoint
 
 
@@ -82,7 +84,8 @@ def train(
 
   Raises:
     Stopped: `stop` asked for it; the state is saved.
-    UserError: the loss is no longer finite; nothing of it is saved.
+    UserError: the loss is no longer finite, of which nothing is saved; or no images
+      come any more, and a process that is alone has saved what it had.
   """
   first = int(state.step)
   bar = log.progress(
@@ -95,7 +98,16 @@ def train(
   report = _Report(schedule, metrics_log, checkpoints, bar, skipped)
   try:
     for step in range(first, schedule.steps):
-      state, metrics = train_steps[schedule.statistics(step)](state, next(batches), key)
+      try:
+        batch = next(batches)
+      except UserError:
+        # A save takes all processes, which wait for this one elsewhere.
+        if jax.process_count() == 1:
+          report.save(step, state, None)
+          if stop.requested():  # what ended the images may be the same signal
+            raise Stopped(f"after step {step} of {schedule.steps}") from None
+        raise
+      state, metrics = train_steps[schedule.statistics(step)](state, batch, key)
       # The metrics of a step are fetched once the next one is on its way, so that
       # the devices never wait for the host.
       report.fetch_pending()
@@ -104,12 +116,8 @@ def train(
       saves = last or (step + 1) % schedule.save_every == 0
       stops = stop.requested() and not last
       if saves or stops:
-        report.fetch_pending()
-        values = validate(state) if saves else None
-        if values:
-          report.write(step + 1, "validation", values)
-        metrics_log.sync()  # or a checkpoint could outlive the records before it
-        checkpoints.save(step + 1, state, values)
+        report.fetch_pending()  # before the validation: a loss that is not finite ends
+        report.save(step + 1, state, validate(state) if saves else None)
       if stops:
         raise Stopped(f"after step {step + 1} of {schedule.steps}")
   finally:
@@ -148,6 +156,14 @@ class _Report:
       broken = f" skipped {self.skipped}" if self.skipped else ""
       self.bar.set_postfix_str(_short(values) + broken, refresh=False)
       self.write(step, "train", values, speed)
+
+  def save(self, step: int, state: TrainState, values: Values | None) -> None:
+    """Saves a state and all records until it, the validation's values among them."""
+    self.fetch_pending()
+    if values:
+      self.write(step, "validation", values)
+    self.metrics_log.sync()  # or a checkpoint could outlive the records before it
+    self.checkpoints.save(step, state, values)
 
   def write(
     self, step: int, split: str, values: Mapping[str, float], speed: float | None = None
