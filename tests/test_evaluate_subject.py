@@ -1,14 +1,12 @@
 """What is evaluated is opened, or refused in a line that says what to do."""
 
 import jax
-import jax.numpy as jnp
 import networks
 import numpy as np
 import pytest
 from data_files import image_folder
 
 from robustjax.errors import UserError
-from robustjax.evaluate import subject
 from robustjax.evaluate.subject import Wanted, open_subject
 from robustjax.runtime import parallel
 
@@ -62,19 +60,6 @@ def test_a_branch_that_is_not_there_is_named(folder):
   opened = open_subject("networks:function", wanted, MESH)
   with pytest.raises(UserError, match="has no branch 'adv': name all with --branch"):
     opened.branch("adv")
-
-
-def test_what_a_function_closes_over_becomes_arguments():
-  weights = jnp.asarray(networks.WEIGHTS["first"])
-  closed = lambda x: jnp.tanh(x.reshape(len(x), -1) @ weights)  # noqa: E731
-  consts, logits = subject.hoisted("it", closed, (4, 4, 3))
-  assert [c.shape for c in consts] == [weights.shape]
-  for count in (1, 5):  # another batch than it was traced with
-    images = jnp.asarray(networks.IMAGES[:count], jnp.float32)
-    np.testing.assert_allclose(logits(consts, images), closed(images), rtol=1e-6)
-  doubled = [2 * c for c in consts]
-  other = jnp.tanh(images.reshape(5, -1) @ (2 * weights))
-  np.testing.assert_allclose(jax.jit(logits)(doubled, images), other, rtol=1e-5)
 
 
 def test_labels_without_a_logit_are_refused(tmp_path):

@@ -3,19 +3,15 @@
 import argparse
 import dataclasses
 import hashlib
-import importlib
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import jax
-import jax.numpy as jnp
 
 from robustjax.config import Config
 from robustjax.data import sources, transforms
 from robustjax.errors import UserError
-from robustjax.evaluation.network import Logits, Network
+from robustjax.evaluate import functions
+from robustjax.evaluation.network import Network
 from robustjax.run import network as networks
 from robustjax.run import saved, workdir
 from robustjax.run.commandline import Parser, at_least
@@ -191,7 +187,6 @@ def _of_function(what: str, wanted: Wanted) -> Subject:
     raise UserError(
       f"{what} brings no images: name a data set, a folder or a .npz file with --data"
     )
-  logits_fn = _load(what)
   source = sources.open_source(
     wanted.data,
     split=wanted.split or "test",
@@ -203,11 +198,9 @@ def _of_function(what: str, wanted: Wanted) -> Subject:
   of_one_size = height is not None and height == width
   transform = wanted.transform or ("none" if of_one_size else "imagenet")
   shape = (size, size, channels)
-  variables, logits = hoisted(what, logits_fn, shape)
-  _check_classes(what, variables, logits, shape, source)
   return Subject(
     name=what,
-    networks={"all": Network(what, "all", variables, logits, logits)},
+    networks={"all": functions.network(what, shape, source)},
     images=Images(source, transforms.by_name(transform, False, size)),
     shape=shape,
     data={"data": _named(wanted.data), "split": source.split},
@@ -218,81 +211,9 @@ def _of_function(what: str, wanted: Wanted) -> Subject:
   )
 
 
-def _check_classes(
-  what: str,
-  variables: Any,
-  logits: Logits,
-  shape: tuple[int, int, int],
-  source: sources.Source,
-) -> None:
-  """Refuses labels that no logit stands for."""
-  images = jax.ShapeDtypeStruct((2, *shape), jnp.float32)
-  out = jax.eval_shape(logits, variables, images).shape
-  if len(out) == 2 and out[1] < source.num_classes:
-    raise UserError(
-      f"{source.name} has {source.num_classes} classes, and {what} tells {out[1]}"
-      " apart: name data of its classes with --data"
-    )
-
-
 def _named(data: str) -> str:
   """What an evaluation is of: of a file its contents, wherever it lies."""
   if not data.endswith(".npz"):
     return data
   path = Path(data).expanduser()
   return f"{path.name}:{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
-
-
-def _load(what: str) -> Callable[[jax.Array], jax.Array]:
-  """The logits function that package.module:function returns."""
-  module, _, function = what.partition(":")
-  if "" not in sys.path:
-    sys.path.insert(0, "")
-  try:
-    make = getattr(importlib.import_module(module), function)
-  except ModuleNotFoundError as error:
-    raise UserError(
-      f"{what}: there is no module {error.name}; start where it can be imported from,"
-      " or put its folder in PYTHONPATH"
-    ) from error
-  except AttributeError as error:
-    raise UserError(f"{what}: the module {module} has no {function}") from error
-  logits_fn = make()
-  if not callable(logits_fn):
-    raise UserError(
-      f"{what}() returns a {type(logits_fn).__name__}: it must return a function of"
-      " images [n, h, w, c] in 0..255 to logits [n, classes]"
-    )
-  return logits_fn
-
-
-def hoisted(
-  name: str, logits_fn: Callable[[jax.Array], jax.Array], shape: tuple[int, int, int]
-) -> tuple[Any, Logits]:
-  """The arrays that a function closes over, and the function of them and of images.
-
-  As arguments they lie in memory once; as constants they would be in every program,
-  which takes long to compile.
-
-  Raises:
-    UserError: it cannot be traced, in its own words.
-  """
-
-  def traced(count: int) -> Any:
-    return jax.make_jaxpr(logits_fn)(jax.ShapeDtypeStruct((count, *shape), jnp.float32))
-
-  try:
-    first = traced(2)
-  except Exception as error:  # whatever somebody's code raises
-    reason = (str(error).splitlines() or [""])[0]
-    raise UserError(
-      f"{name} cannot be computed by JAX on images {[2, *shape]}:"
-      f" {type(error).__name__}: {reason}"
-    ) from error
-
-  def logits(consts: Any, images: jax.Array) -> jax.Array:
-    jaxpr = traced(len(images)).jaxpr
-    (out,) = jax.core.eval_jaxpr(jaxpr, consts, images.astype(jnp.float32))
-    return out
-
-  return first.consts, logits
