@@ -90,6 +90,9 @@ ODD = {
   "another header": jpeg(b"exif\0\0" + orientation(6)),
   "directory outside": jpeg(HEADER + b"II*\0" + struct.pack("<I", 9999) + bytes(30)),
   "maker outside": jpeg(HEADER + tiff((0x10F, 2, 99, OUTSIDE), SIX)),
+  "maker to the end": jpeg(HEADER + tiff((0x10F, 2, 9, 29), SIX)),
+  "maker beyond it": jpeg(HEADER + tiff((0x10F, 2, 9, 30), SIX)),
+  "short maker": jpeg(HEADER + tiff((0x10F, 2, 3, OUTSIDE), SIX)),
   "another outside": jpeg(HEADER + tiff((0x10D, 2, 99, OUTSIDE), SIX)),
   "then one outside": jpeg(HEADER + tiff(SIX, (0x11A, 5, 1, OUTSIDE))),
 }

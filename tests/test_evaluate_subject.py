@@ -118,7 +118,7 @@ def test_a_runs_crop_keeps_its_proportion():
   own = Shown("imagenet", 224, 256, "opencv", "exif")
   assert subject._shown(Wanted(data="x"), own) == own
   assert subject._shown(Wanted(size=448), own) == own._replace(size=448, resize=512)
-  assert subject._shown(Wanted(size=288), own._replace(resize=-1)).resize == -1
+  assert subject._shown(Wanted(size=448), own._replace(resize=-1)).resize == -1
   # Of a run that crops nothing, the length has no meaning.
   whole = own._replace(transform="none", size=28)
   assert subject._shown(Wanted(transform="imagenet"), whole).resize == 32
