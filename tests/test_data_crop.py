@@ -3,12 +3,15 @@
 torchvision's are in test_parity_transforms.py; OpenCV's and Pillow's are here.
 """
 
+import io
+
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from robustjax.data import crop
+from robustjax.data.decode import decode
 from robustjax.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -51,6 +54,19 @@ def test_opencv_is_fds_evaluation(shape):
   grey = noise(*shape, 1)
   found = crop.centre(grey, 224, 256, "opencv")
   np.testing.assert_array_equal(found, as_tensorpack(grey, 224, 256))
+
+
+@pytest.mark.parametrize("sampling, number", [(0, 6), (1, 1), (2, 8)])
+def test_a_file_is_evaluated_as_fd_reads_it(sampling, number):
+  exif, out = Image.Exif(), io.BytesIO()
+  exif[0x0112] = number
+  picture = Image.fromarray(noise(75, 101))
+  picture.save(out, "JPEG", subsampling=sampling, exif=exif)
+  bgr = cv2.imdecode(np.frombuffer(out.getvalue(), np.uint8), cv2.IMREAD_COLOR)
+  image = decode(out.getvalue(), 3, oriented=True)
+  np.testing.assert_array_equal(
+    crop.centre(image, 224, 256, "opencv"), as_tensorpack(bgr[..., ::-1], 224, 256)
+  )
 
 
 def test_opencv_does_not_smooth_and_pillow_does():

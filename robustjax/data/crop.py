@@ -2,7 +2,8 @@
 
 Libraries make different pixels of the same words: OpenCV does not smooth when it
 shrinks, and Pillow does; and each rounds the longer side and the corner of the centre
-in a way of its own. Here every pixel is that of the library which is named.
+in a way of its own. Here every pixel is that of the library which is named. (OpenCV
+4.10 and 5.0 themselves are 1 apart in three of ten million values.)
 """
 
 import cv2
