@@ -1,15 +1,20 @@
 """What is evaluated is opened, or refused in a line that says what to do."""
 
+import dataclasses
+
 import jax
-import jax.numpy as jnp
 import networks
 import numpy as np
 import pytest
 from data_files import image_folder
 
+from robustjax.data import crop
+from robustjax.data.decode import decode
 from robustjax.errors import UserError
 from robustjax.evaluate import subject
+from robustjax.evaluate.__main__ import parser
 from robustjax.evaluate.subject import Wanted, open_subject
+from robustjax.run.data import Shown
 from robustjax.runtime import parallel
 
 MESH = parallel.mesh(jax.devices()[:1])
@@ -64,19 +69,6 @@ def test_a_branch_that_is_not_there_is_named(folder):
     opened.branch("adv")
 
 
-def test_what_a_function_closes_over_becomes_arguments():
-  weights = jnp.asarray(networks.WEIGHTS["first"])
-  closed = lambda x: jnp.tanh(x.reshape(len(x), -1) @ weights)  # noqa: E731
-  consts, logits = subject.hoisted("it", closed, (4, 4, 3))
-  assert [c.shape for c in consts] == [weights.shape]
-  for count in (1, 5):  # another batch than it was traced with
-    images = jnp.asarray(networks.IMAGES[:count], jnp.float32)
-    np.testing.assert_allclose(logits(consts, images), closed(images), rtol=1e-6)
-  doubled = [2 * c for c in consts]
-  other = jnp.tanh(images.reshape(5, -1) @ (2 * weights))
-  np.testing.assert_allclose(jax.jit(logits)(doubled, images), other, rtol=1e-5)
-
-
 def test_labels_without_a_logit_are_refused(tmp_path):
   path = tmp_path / "set.npz"
   np.savez(path, images=networks.IMAGES[:7], labels=np.arange(7))
@@ -96,3 +88,37 @@ def test_a_file_of_images_is_known_by_what_it_holds(tmp_path):
     opened = open_subject("networks:function", Wanted(data=str(path)), MESH)
     names.append(opened.data["data"])
   assert names[0] == names[1] != names[2]
+
+
+def test_a_functions_images_are_cropped_as_it_is_said(folder):
+  read = subject.wanted(parser().parse_args(["x", f"--data={folder}", "--split=val"]))
+  read = dataclasses.replace(read, size=4)
+  for flags, name in (
+    ({}, "bilinear 5/4 stored"),
+    ({"resize": 7, "interpolation": "opencv"}, "opencv 7/4 stored"),
+    ({"resize": -1, "orientation": "exif"}, "4 exif"),
+  ):
+    opened = open_subject("networks:function", dataclasses.replace(read, **flags), MESH)
+    assert opened.data["crop"] == name
+    (found,) = opened.images.read([0])["image"]
+    source = opened.images.source
+    assert source.oriented == ("exif" in name)
+    stored = decode(source[0]["image"], 3)
+    expected = crop.centre(
+      stored, 4, flags.get("resize", 5), flags.get("interpolation", "bilinear")
+    )
+    np.testing.assert_array_equal(found, expected)
+  with pytest.raises(UserError, match="'none' crops nothing: leave --resize and"):
+    open_subject(
+      "networks:function", dataclasses.replace(read, transform="none", resize=0), MESH
+    )
+
+
+def test_a_runs_crop_keeps_its_proportion():
+  own = Shown("imagenet", 224, 256, "opencv", "exif")
+  assert subject._shown(Wanted(data="x"), own) == own
+  assert subject._shown(Wanted(size=448), own) == own._replace(size=448, resize=512)
+  assert subject._shown(Wanted(size=448), own._replace(resize=-1)).resize == -1
+  # Of a run that crops nothing, the length has no meaning.
+  whole = own._replace(transform="none", size=28)
+  assert subject._shown(Wanted(transform="imagenet"), whole).resize == 32

@@ -3,23 +3,19 @@
 import argparse
 import dataclasses
 import hashlib
-import importlib
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-
 from robustjax.config import Config
-from robustjax.data import sources, transforms
+from robustjax.data import crop, sources
 from robustjax.errors import UserError
-from robustjax.evaluation.network import Logits, Network
+from robustjax.evaluate import functions
+from robustjax.evaluation.network import Network
 from robustjax.run import network as networks
 from robustjax.run import saved, workdir
 from robustjax.run.commandline import Parser, at_least
-from robustjax.run.data import Images, data_names, images_of, open_data
+from robustjax.run.data import Images, Shown, data_names, images_of, open_data, shown
 from robustjax.runtime import parallel
 
 
@@ -75,6 +71,9 @@ class Wanted:
     transform: "imagenet", "small" or "none".
     size: the side of an image, in pixels.
     channels: 1 or 3, of an image folder.
+    resize: of the transform "imagenet": what the shorter side becomes, or -1.
+    interpolation: of the same: "opencv", "pillow" or "bilinear".
+    orientation: "exif" or "stored": whether EXIF data turns an image.
   """
 
   data: str | None = None
@@ -83,6 +82,9 @@ class Wanted:
   transform: str | None = None
   size: int | None = None
   channels: int | None = None
+  resize: int | None = None
+  interpolation: str | None = None
+  orientation: str | None = None
 
 
 def add_images(parser: Parser) -> None:
@@ -94,13 +96,22 @@ def add_images(parser: Parser) -> None:
   add("--transform", choices=("imagenet", "small", "none"))
   add("--size", type=at_least(1), help="side of an image, in pixels")
   add("--channels", type=int, choices=(1, 3), help="of an image folder")
+  add("--resize", type=at_least(-1), metavar="PIXELS", help="of the transform imagenet:"
+    " what the shorter side becomes before the centre is cut, -1 to cut it as stored;"
+    " of a function 256 for 224 of --size, and in proportion")  # fmt: skip
+  add("--interpolation", choices=crop.INTERPOLATIONS, help="of the same: OpenCV's"
+    " bicubic, Pillow's bicubic, or Pillow's bilinear as torchvision has it, which a"
+    " function gets by default")  # fmt: skip
+  add("--orientation", choices=("exif", "stored"), help="whether EXIF data turns an"
+    " image, as OpenCV does; of a function, stored by default")  # fmt: skip
 
 
 def wanted(args: argparse.Namespace) -> Wanted:
   """What a command line says of images."""
   return Wanted(
-    args.data, args.data_dir, args.split, args.transform, args.size, args.channels
-  )
+    args.data, args.data_dir, args.split, args.transform, args.size, args.channels,
+    args.resize, args.interpolation, args.orientation,
+  )  # fmt: skip
 
 
 def eps_of(args: argparse.Namespace, subject: Subject) -> float:
@@ -137,7 +148,7 @@ def open_subject(what: str, wanted: Wanted, mesh: Any) -> Subject:
 def _of_run(run: Path, wanted: Wanted, mesh: Any) -> Subject:
   config = saved.read_config(run)
   values = config.data
-  images = _run_images(config, wanted)
+  images, data = _run_images(config, wanted)
   with workdir.at_rest(run):
     state = saved.restore(config, run, mesh)
   platform = parallel.platform(mesh.devices.flat[0])
@@ -147,9 +158,7 @@ def _of_run(run: Path, wanted: Wanted, mesh: Any) -> Subject:
     networks=networks.of_run(config, state.variables, platform),
     images=images,
     shape=(size, size, values.channels),
-    data=data_names(config)
-    if wanted == Wanted()
-    else {"data": _named(wanted.data or values.name), "split": images.source.split},
+    data=data,
     eps=config.eval.eps,
     count=None if wanted.data else config.eval.images,
     step=int(state.step),
@@ -157,11 +166,12 @@ def _of_run(run: Path, wanted: Wanted, mesh: Any) -> Subject:
   )
 
 
-def _run_images(config: Config, wanted: Wanted) -> Images:
-  """The run's own images, or others that its network can take."""
+def _run_images(config: Config, wanted: Wanted) -> tuple[Images, dict[str, str]]:
+  """The run's own images, or others that its network can take; and their names."""
   values = config.data
   if wanted == Wanted():
-    return images_of(config, open_data(config).test)
+    return images_of(config, open_data(config).test), data_names(config)
+  seen = _shown(wanted, shown(config))
   name = wanted.data or values.name
   source = sources.open_source(
     name,
@@ -169,6 +179,7 @@ def _run_images(config: Config, wanted: Wanted) -> Images:
     data_dir=wanted.data_dir or values.data_dir or None,
     version=None if wanted.data else values.version,
     channels=values.channels,
+    oriented=seen.oriented,
   )
   if source.num_classes > values.classes:
     raise UserError(
@@ -180,10 +191,36 @@ def _run_images(config: Config, wanted: Wanted) -> Images:
       f"{name} has images of {source.image_shape[2]} channels, and the network takes"
       f" {values.channels}: convert them, or name its own data with --data"
     )
-  transform = transforms.by_name(
-    wanted.transform or values.transform, False, wanted.size or values.image_size
+  return Images(source, seen.pixels(), skip_broken=values.broken_images == "skip"), {
+    "data": _named(name), "split": source.split, **seen.name()
+  }  # fmt: skip
+
+
+def _shown(wanted: Wanted, default: Shown) -> Shown:
+  """What is shown of each image: as it is wanted, or else by default.
+
+  Raises:
+    UserError: a crop is wanted where nothing is cropped.
+  """
+  size, resize = wanted.size or default.size, default.resize
+  if default.transform != "imagenet":
+    resize = crop.resize_of(size)
+  elif resize != crop.STORED:  # in the same proportion
+    resize = round(resize * size / default.size)
+  seen = Shown(
+    wanted.transform or default.transform,
+    size,
+    resize if wanted.resize is None else wanted.resize,
+    wanted.interpolation or default.interpolation,
+    wanted.orientation or default.orientation,
   )
-  return Images(source, transform, skip_broken=values.broken_images == "skip")
+  is_wanted = wanted.resize is not None or wanted.interpolation
+  if is_wanted and seen.transform != "imagenet":
+    raise UserError(
+      f"the transform {seen.transform!r} crops nothing: leave --resize and"
+      " --interpolation out, or say --transform=imagenet"
+    )
+  return seen
 
 
 def _of_function(what: str, wanted: Wanted) -> Subject:
@@ -191,48 +228,31 @@ def _of_function(what: str, wanted: Wanted) -> Subject:
     raise UserError(
       f"{what} brings no images: name a data set, a folder or a .npz file with --data"
     )
-  logits_fn = _load(what)
   source = sources.open_source(
     wanted.data,
     split=wanted.split or "test",
     data_dir=wanted.data_dir,
     channels=wanted.channels or 3,
+    oriented=wanted.orientation == "exif",
   )
   height, width, channels = source.image_shape
-  size = wanted.size or height or 224
-  of_one_size = height is not None and height == width
-  transform = wanted.transform or ("none" if of_one_size else "imagenet")
-  shape = (size, size, channels)
-  variables, logits = hoisted(what, logits_fn, shape)
-  _check_classes(what, variables, logits, shape, source)
+  transform = "none" if height is not None and height == width else "imagenet"
+  # What most networks of others are evaluated with.
+  size = height or 224
+  default = Shown(transform, size, crop.resize_of(size), "bilinear", "stored")
+  seen = _shown(wanted, default)
+  shape = (seen.size, seen.size, channels)
   return Subject(
     name=what,
-    networks={"all": Network(what, "all", variables, logits, logits)},
-    images=Images(source, transforms.by_name(transform, False, size)),
+    networks={"all": functions.network(what, shape, source)},
+    images=Images(source, seen.pixels()),
     shape=shape,
-    data={"data": _named(wanted.data), "split": source.split},
+    data={"data": _named(wanted.data), "split": source.split, **seen.name()},
     eps=None,
     count=None,
     step=None,
     folder=Path("runs") / what.replace(":", "."),
   )
-
-
-def _check_classes(
-  what: str,
-  variables: Any,
-  logits: Logits,
-  shape: tuple[int, int, int],
-  source: sources.Source,
-) -> None:
-  """Refuses labels that no logit stands for."""
-  images = jax.ShapeDtypeStruct((2, *shape), jnp.float32)
-  out = jax.eval_shape(logits, variables, images).shape
-  if len(out) == 2 and out[1] < source.num_classes:
-    raise UserError(
-      f"{source.name} has {source.num_classes} classes, and {what} tells {out[1]}"
-      " apart: name data of its classes with --data"
-    )
 
 
 def _named(data: str) -> str:
@@ -241,58 +261,3 @@ def _named(data: str) -> str:
     return data
   path = Path(data).expanduser()
   return f"{path.name}:{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
-
-
-def _load(what: str) -> Callable[[jax.Array], jax.Array]:
-  """The logits function that package.module:function returns."""
-  module, _, function = what.partition(":")
-  if "" not in sys.path:
-    sys.path.insert(0, "")
-  try:
-    make = getattr(importlib.import_module(module), function)
-  except ModuleNotFoundError as error:
-    raise UserError(
-      f"{what}: there is no module {error.name}; start where it can be imported from,"
-      " or put its folder in PYTHONPATH"
-    ) from error
-  except AttributeError as error:
-    raise UserError(f"{what}: the module {module} has no {function}") from error
-  logits_fn = make()
-  if not callable(logits_fn):
-    raise UserError(
-      f"{what}() returns a {type(logits_fn).__name__}: it must return a function of"
-      " images [n, h, w, c] in 0..255 to logits [n, classes]"
-    )
-  return logits_fn
-
-
-def hoisted(
-  name: str, logits_fn: Callable[[jax.Array], jax.Array], shape: tuple[int, int, int]
-) -> tuple[Any, Logits]:
-  """The arrays that a function closes over, and the function of them and of images.
-
-  As arguments they lie in memory once; as constants they would be in every program,
-  which takes long to compile.
-
-  Raises:
-    UserError: it cannot be traced, in its own words.
-  """
-
-  def traced(count: int) -> Any:
-    return jax.make_jaxpr(logits_fn)(jax.ShapeDtypeStruct((count, *shape), jnp.float32))
-
-  try:
-    first = traced(2)
-  except Exception as error:  # whatever somebody's code raises
-    reason = (str(error).splitlines() or [""])[0]
-    raise UserError(
-      f"{name} cannot be computed by JAX on images {[2, *shape]}:"
-      f" {type(error).__name__}: {reason}"
-    ) from error
-
-  def logits(consts: Any, images: jax.Array) -> jax.Array:
-    jaxpr = traced(len(images)).jaxpr
-    (out,) = jax.core.eval_jaxpr(jaxpr, consts, images.astype(jnp.float32))
-    return out
-
-  return first.consts, logits
