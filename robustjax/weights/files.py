@@ -7,10 +7,11 @@ import collections
 import dataclasses
 import hashlib
 import io
-import lzma
 import math
 import pathlib
 import struct
+import tokenize
+import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -32,19 +33,22 @@ _ROOM, _TIMES = (
   8,
 )  # its arrays may be larger than the file: the room, and times
 
-# How zipfile and NumPy report damage.
+# How zipfile, json and NumPy report damage.
 _DAMAGED = (
   ValueError,
+  TypeError,
+  AttributeError,
+  LookupError,
   EOFError,
   OSError,
-  RuntimeError,  # encrypted; NotImplementedError: compressed in an unknown way
-  LookupError,
+  RuntimeError,
   MemoryError,
   OverflowError,
+  SyntaxError,
   struct.error,
+  tokenize.TokenError,
   zipfile.BadZipFile,
   zlib.error,
-  lzma.LZMAError,
 )
 _AGAIN = "fetch it again from where you have it, and compare the size"
 # What other files begin with, in lower case, behind blanks.
@@ -144,7 +148,7 @@ def _read(content: bytes) -> tuple[str, Contents]:
     return _read_zip(content)
   if torchfiles.MAGIC in content[:32]:
     return "torch, legacy", torchfiles.read_legacy(content)
-  if content[8:9] == b"{":
+  if content[5:9] == b"\0\0\0{":  # the header's length, and its first character
     return "safetensors", safetensors.read(content)
   start = content[:512].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
   for word, what in _OTHERS.items():
@@ -177,6 +181,9 @@ def _read_zip(content: bytes) -> tuple[str, Contents]:
   for name, count in names.items():
     if count > 1:
       raise Refused(f"it holds {name!r} {count} times: save it again")
+  for info in archive.infolist():
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+      raise Refused(f"{info.filename!r} is compressed in a rare way: save it again")
   size = sum(info.file_size for info in archive.infolist())
   _limit("it unpacks to", size, len(content))
   if any(name.split("/")[-1] == "data.pkl" for name in names):
@@ -191,7 +198,7 @@ def _read_npz(archive: zipfile.ZipFile) -> Contents:
   arrays, extras = {}, {}
   for member in archive.namelist():
     name = member.removesuffix(".npy")
-    if name == member or not name.isprintable():
+    if pickled.printable(name) == member:
       raise Refused(f"it holds {member!r}, which is no array: save it with np.savez")
     array = _array(name, archive.read(member))
     if array.dtype.kind in "US":
@@ -211,7 +218,9 @@ def _array(name: str, content: bytes) -> npt.NDArray[Any]:
   }
   if version not in readers:
     raise Refused(f"{name} is of an unknown version of NumPy's format: save it again")
-  shape, fortran, dtype = readers[version](file)
+  with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # Python 2's way to write a header
+    shape, fortran, dtype = readers[version](file)
   if dtype.kind not in "biufcUS":
     raise Refused(f"{name} holds {dtype} instead of numbers: save it as float32")
   size, left = math.prod(shape) * dtype.itemsize, len(content) - file.tell()
