@@ -108,7 +108,9 @@ def read(path: pathlib.Path) -> File:
   """
   content = _content(path)
   try:
-    form, (arrays, extras) = _read(content)
+    with warnings.catch_warnings():
+      warnings.simplefilter("ignore")  # of odd escapes in names and in headers
+      form, (arrays, extras) = _read(content)
     size = sum(array.nbytes for array in arrays.values())
     _limit("its arrays are", size, len(content))
   except Refused as error:
@@ -218,9 +220,7 @@ def _array(name: str, content: bytes) -> npt.NDArray[Any]:
   }
   if version not in readers:
     raise Refused(f"{name} is of an unknown version of NumPy's format: save it again")
-  with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # Python 2's way to write a header
-    shape, fortran, dtype = readers[version](file)
+  shape, fortran, dtype = readers[version](file)
   if dtype.kind not in "biufcUS":
     raise Refused(f"{name} holds {dtype} instead of numbers: save it as float32")
   size, left = math.prod(shape) * dtype.itemsize, len(content) - file.tell()
