@@ -201,6 +201,7 @@ def evaluation_identity(config: Config) -> dict[str, Any]:
     "seed": config.seed,
     "data": f"{config.data.name}:{config.data.version}",
     "split": config.data.test_split,
+    **network.evaluation_precision(config),
     **values,
   }
 
