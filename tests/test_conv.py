@@ -72,13 +72,26 @@ def test_large_images_of_few_channels_are_left_to_the_backend(
   assert "lhs_dilation=(1, 1)" in str(traced) or not times
 
 
-@pytest.mark.parametrize(
-  "extra", [{"rhs_dilation": (2, 2)}, {"feature_group_count": 3}]
-)
-def test_refuses_what_it_does_not_know(extra):
+@pytest.mark.parametrize("side", [8, 16])
+def test_groups_of_channels_are_laxs(side):
+  noise = np.random.default_rng(0)
+  x = noise.normal(size=(2, side, side, 6)).astype(np.float32)
+  kernel = noise.normal(size=(3, 3, 2, 9)).astype(np.float32)
+  found = [
+    form(x, kernel, (1, 1), "SAME", dimension_numbers=NUMBERS, feature_group_count=3)
+    for form in (conv.looped, jax.lax.conv_general_dilated)
+  ]
+  np.testing.assert_allclose(*found, atol=1e-4)
+
+
+def test_refuses_what_it_does_not_know():
   with pytest.raises(NotImplementedError):
     conv.shifted(
-      jnp.ones((1, 8, 8, 3)), jnp.ones((3, 3, 3, 3)), (1, 1), "SAME", **extra
+      jnp.ones((1, 8, 8, 3)),
+      jnp.ones((3, 3, 3, 3)),
+      (1, 1),
+      "SAME",
+      rhs_dilation=(2, 2),
     )
 
 
