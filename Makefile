@@ -68,7 +68,7 @@ parity: $(PARITY_STAMP)  ## Compare with PyTorch, TensorFlow and the TPU compile
 	$(PYTEST) --dist loadfile -m parity
 
 $(PARITY_STAMP): $(STAMP) requirements-parity.txt
-	@echo "Installing PyTorch, two attack libraries, TensorFlow and libtpu into $(VENV); this takes a minute or more."
+	@echo "Installing PyTorch with its libraries, TensorFlow and libtpu into $(VENV); this takes a minute or more."
 	@$(PIP) install --quiet $(TORCH_FLAGS) -c requirements-parity.txt torch
 	@$(PIP) install --quiet --no-deps -r requirements-parity.txt
 	@touch $@
