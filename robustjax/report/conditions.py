@@ -140,7 +140,7 @@ class Condition:
 
   def state(self, setting: str) -> str:
     """Why there is no number: "not run", or how far the furthest run has come."""
-    order = ("empty", "training", "trained", "evaluating", "complete")
+    order = ("empty", "imported", "training", "trained", "evaluating", "complete")
     runs = self.of(setting)
     if not runs:
       return NOT_RUN

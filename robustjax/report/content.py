@@ -118,6 +118,7 @@ def _summary(
     "trained": "trained without a whole evaluation",
     "training": "in training",
     "empty": "not begun",
+    "imported": "imported, not trained here",
   }
   counted = [
     f"{states[state]} {word}" for state, word in words.items() if states[state]
