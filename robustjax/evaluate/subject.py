@@ -1,4 +1,4 @@
-"""What is evaluated: the folder of a run, or a function of somebody else's."""
+"""What is evaluated: a run, a file of weights, or a function of somebody else's."""
 
 import argparse
 import dataclasses
@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import jax
 
 from robustjax.config import Config
 from robustjax.data import sources, transforms
@@ -16,7 +18,8 @@ from robustjax.run import network as networks
 from robustjax.run import saved, workdir
 from robustjax.run.commandline import Parser, at_least
 from robustjax.run.data import Images, data_names, images_of, open_data
-from robustjax.runtime import parallel
+from robustjax.runtime import log, parallel
+from robustjax.weights import imported, words
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,39 +120,65 @@ def open_subject(what: str, wanted: Wanted, mesh: Any) -> Subject:
   """Opens a network and its images.
 
   Args:
-    what: the folder of a run, or "package.module:function".
+    what: the folder of a run, a file of weights, or "package.module:function".
     wanted: which images.
     mesh: the devices, from `parallel.mesh`.
 
   Raises:
-    UserError: there is no such run or function, no such images, or they do not fit.
+    UserError: there is none of them, no such images, or they do not fit.
   """
-  folder = Path(what).expanduser()
-  if ":" in what and not folder.exists():
+  path = Path(what).expanduser()
+  if path.is_file():
+    return _of_file(path, wanted, mesh)
+  if ":" in what and not path.exists():
     return _of_function(what, wanted)
-  return _of_run(folder, wanted, mesh)
+  return _of_run(path, wanted, mesh)
+
+
+def _of_file(path: Path, wanted: Wanted, mesh: Any) -> Subject:
+  """As if it were imported, and with what is assumed of it said."""
+  found = imported.read(path)
+  log.complain(words.table(found), jax.process_index() == 0)
+  images = _run_images(found.config, wanted)
+  variables = parallel.replicate(found.variables, mesh)
+  folder = Path("runs") / path.stem
+  return _of_network(path, found.config, variables, 0, folder, images, wanted, mesh)
 
 
 def _of_run(run: Path, wanted: Wanted, mesh: Any) -> Subject:
   config = saved.read_config(run)
-  values = config.data
   images = _run_images(config, wanted)
   with workdir.at_rest(run):
     state = saved.restore(config, run, mesh)
+  step = int(state.step)
+  return _of_network(run, config, state.variables, step, run, images, wanted, mesh)
+
+
+def _of_network(
+  what: Path,
+  config: Config,
+  variables: Mapping[str, Any],
+  step: int,
+  folder: Path,
+  images: Images,
+  wanted: Wanted,
+  mesh: Any,
+) -> Subject:
+  values = config.data
   platform = parallel.platform(mesh.devices.flat[0])
   size = wanted.size or values.image_size
   return Subject(
-    name=str(run),
-    networks=networks.of_run(config, state.variables, platform),
+    name=str(what),
+    networks=networks.of_run(config, variables, platform),
     images=images,
     shape=(size, size, values.channels),
     data=data_names(config)
     if wanted == Wanted()
     else {"data": _named(wanted.data or values.name), "split": images.source.split},
-    eps=config.eval.eps,
+    eps=config.eval.eps or None,
     count=None if wanted.data else config.eval.images,
-    step=int(state.step),
-    folder=run,
+    step=step,
+    folder=folder,
   )
 
 
@@ -176,9 +205,10 @@ def _run_images(config: Config, wanted: Wanted) -> Images:
       f"{name} has images of {source.image_shape[2]} channels, and the network takes"
       f" {values.channels}: convert them, or name its own data with --data"
     )
-  transform = transforms.by_name(
-    wanted.transform or values.transform, False, wanted.size or values.image_size
-  )
+  size = wanted.size or values.image_size
+  is_cropped = source.image_shape[:2] == (size, size)
+  by_itself = "none" if is_cropped else values.transform
+  transform = transforms.by_name(wanted.transform or by_itself, False, size)
   return Images(source, transform, skip_broken=values.broken_images == "skip")
 
 
