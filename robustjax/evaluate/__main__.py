@@ -41,7 +41,8 @@ def parser() -> Parser:
   )
   add = made.add_argument
   add("what", metavar="WHAT", help="the folder of a run, a file of weights, or"
-    " package.module:function, which returns a function of images [n, h, w, c] in 0..255 to logits")  # fmt: skip
+    " package.module:function, which returns a function of images [n, h, w, c] in"
+    " 0..255 to logits")  # fmt: skip
   names = ", ".join(suite.NAMES)
   add("--attack", default="standard", metavar="NAME,...",
     help=f"standard (AutoAttack: {', '.join(suite.STANDARD)}), or some of {names},"

@@ -1,8 +1,7 @@
 """Weights of other projects, and of ours, in and out.
 
 python -m robustjax.weights import R152.npz --out=runs/R152
-python -m robustjax.weights export runs/mbn_alp-paper --branch=adv --to=torchvision \\
-  --out=mbn_alp.pth
+python -m robustjax.weights export runs/R152 --to=safetensors --out=R152.safetensors
 """
 
 import argparse
@@ -63,8 +62,8 @@ def parser() -> Parser:
   )
   commands = made.add_subparsers(dest="command", required=True)
   take = commands.add_parser("import", allow_abbrev=False, help="a run of a file",
-    description="Makes DIR a run of the weights in FILE: for robustjax.evaluate, .audit,"
-    " .inspect, .report, .weights export, and --config.init.run=DIR.")  # fmt: skip
+    description="Makes DIR a run of the weights in FILE: for robustjax.evaluate,"
+    " .audit, .inspect, .report, .weights export, and --config.init.run=DIR.")  # fmt: skip
   add = take.add_argument
   add("file", type=Path, metavar="FILE", help="of PyTorch's (.pt, .pth, .ckpt, ...),"
     " safetensors, or FD's .npz")  # fmt: skip

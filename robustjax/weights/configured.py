@@ -1,4 +1,4 @@
-"""The configuration of a run whose weights are a file's, every value with its source."""
+"""The configuration of a run whose weights are a file's: values and their sources."""
 
 import re
 from collections.abc import Mapping

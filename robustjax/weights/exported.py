@@ -1,6 +1,5 @@
 """A branch of a run as a file for others: PyTorch's names or FD's."""
 
-import io
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path

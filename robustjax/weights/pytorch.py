@@ -27,12 +27,12 @@ _LOADS = {
   "safetensors": "safetensors.torch.load_file({file!r})",
 }
 
-_PADDED = '''\
+_PADDED = """\
   for layer in net.modules():
     if isinstance(layer, (torch.nn.Conv2d, torch.nn.MaxPool2d)):
       layer.padding = 0
       layer.register_forward_pre_hook(pad)
-'''
+"""
 _PAD = '''
 
 def pad(layer, inputs):
@@ -47,11 +47,11 @@ def pad(layer, inputs):
     pads += [rest // 2, rest - rest // 2]
   return torch.nn.functional.pad(x, pads, value=-torch.inf if pool else 0.0)
 '''
-_GELU = '''\
+_GELU = """\
   for module in net.modules():
     if hasattr(module, "relu"):
       module.relu = torch.nn.GELU()
-'''
+"""
 
 
 def not_held(config: Config) -> Iterator[tuple[Any, str]]:
