@@ -28,6 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
   "training": PURE | {"runtime"},
   "evaluation": PURE | {"runtime"},
   "run": OF_A_RUN,
+  "weights": OF_A_RUN | {"run"},
   "inspect": OF_A_RUN | {"run", "report"},
   "weights": OF_A_RUN | {"run"},
   "evaluate": OF_A_RUN | {"run", "report", "weights"},
