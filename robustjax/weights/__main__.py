@@ -63,7 +63,7 @@ def parser() -> Parser:
   commands = made.add_subparsers(dest="command", required=True)
   take = commands.add_parser("import", allow_abbrev=False, help="a run of a file",
     description="Makes DIR a run of the weights in FILE: for robustjax.evaluate,"
-    " .audit, .inspect, .report, .weights export, and --config.init.run=DIR.")  # fmt: skip
+    " .audit, .inspect, .report, .weights export, --config.init.run=DIR.")  # fmt: skip
   add = take.add_argument
   add("file", type=Path, metavar="FILE", help="of PyTorch's (.pt, .pth, .ckpt, ...),"
     " safetensors, or FD's .npz")  # fmt: skip

@@ -1,19 +1,20 @@
 """A branch of a run as a file for others: PyTorch's names or FD's."""
 
+import ast
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import safetensors.numpy
 
 from robustjax import config as configs
 from robustjax.config import Config
 from robustjax.errors import UserError
 from robustjax.models import blocks
 from robustjax.run import network as networks
-from robustjax.weights import layouts, pytorch, torchfiles
+from robustjax.runtime import log
+from robustjax.weights import layouts, pytorch, safetensors, torchfiles
 from robustjax.weights.files import File
 
 Form = Literal["torchvision", "fd", "safetensors"]
@@ -21,13 +22,13 @@ FORMS: tuple[Form, ...] = ("torchvision", "fd", "safetensors")
 
 # What says, in PyTorch's files, which network the arrays are of: other programs pass it
 # over.
-MARK = "robustjax"
+MARK = "robustjax."
 _SAID = (
   "data.channels", "data.classes", "data.image_size", "data.interpolation",
   "data.orientation", "data.resize", "data.transform", "eval.eps", "model.activation",
   "model.block", "model.bottleneck", "model.cardinality", "model.depth",
   "model.input_mean", "model.input_std", "model.padding", "model.stages", "model.stem",
-  "model.width",
+  "model.width", "scale",
 )  # fmt: skip
 
 
@@ -86,52 +87,55 @@ def write(
   """
   if out.exists():
     raise UserError(f"{out} is there already: name another file with --out")
-  part = out.with_name(f"{out.name}.part")
-  said = {MARK: described(config)}
+  said = described(config)
   try:
     out.parent.mkdir(parents=True, exist_ok=True)
     if form == "torchvision":
-      torchfiles.write(part, named, said)
+      torchfiles.write(out, named, said)
     elif form == "safetensors":
-      part.write_bytes(safetensors.numpy.save(dict(named), said))
+      safetensors.write(out, named, said)
     else:
-      with part.open("wb") as file:
+      with log.replacing(out) as file:
         np.savez(file, **named)
-    part.replace(out)
   except OSError as error:
     raise UserError(
       f"{out} cannot be written ({error.strerror}): name another file with --out"
     ) from error
 
 
-def described(config: Config) -> str:
-  """What network arrays are of, for those who read them."""
+def described(config: Config) -> dict[str, str]:
+  """What network the arrays are of, for `values_of`: a short text for each value."""
   flat = configs.flatten(config)
-  return json.dumps({"scale": config.scale, **{name: flat[name] for name in _SAID}})
+  return {f"{MARK}{name}": json.dumps(flat[name]) for name in _SAID}
 
 
-def values_of(file: File) -> tuple[str, dict[str, tuple[Any, str]]]:
+def values_of(file: File) -> dict[str, tuple[Any, str]]:
   """What a file that was exported here says of its network.
 
   Args:
     file: any file of weights.
 
   Returns:
-    The scale, and dotted name -> value and its source; of another's file "paper" and
-    nothing.
+    Dotted name of the configuration, "scale" too -> value and its source; nothing of
+    another's file.
 
   Raises:
     UserError: what it says is damaged.
   """
-  if MARK not in file.extras:
-    return "paper", {}
-  try:
-    said = json.loads(file.extras[MARK])
-    values = {name: said[name] for name in _SAID}
-    scale = {"paper": "paper", "mini": "mini"}[said["scale"]]
-  except (ValueError, KeyError, TypeError) as error:
-    raise UserError(
-      f"{file.path} says of itself what no version of robustjax wrote: export it again"
-    ) from error
-  lists = {n: tuple(value) for n, value in values.items() if isinstance(value, list)}
-  return scale, {n: (v, "said in the file") for n, v in (values | lists).items()}
+  found: dict[str, tuple[Any, str]] = {}
+  for key, text in file.extras.items():
+    name = key.removeprefix("__metadata__.")
+    if not name.startswith(MARK):
+      continue
+    name = name.removeprefix(MARK)
+    try:
+      value = json.loads(ast.literal_eval(text))
+      if name not in _SAID:
+        raise ValueError
+    except (ValueError, TypeError, SyntaxError) as error:
+      raise UserError(
+        f"{file.path} says {text} of its {name}, which this version does not"
+        " understand: export it again"
+      ) from error
+    found[name] = tuple(value) if isinstance(value, list) else value, "said in the file"
+  return found

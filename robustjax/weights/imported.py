@@ -63,7 +63,8 @@ def read(path: Path, said: Said = Said()) -> Imported:  # noqa: B008 - it is fro
   """
   file = files.read(path)
   found = recognise.recognise(file, **said.wanted)
-  scale, own = exported.values_of(file)
+  own = exported.values_of(file)
+  scale, _ = own.pop("scale", ("paper", ""))
   if own:
     found = found._replace(notes=())  # nothing is left to assume
   origin = f"{path.name} sha256:{file.sha256}"
@@ -71,7 +72,7 @@ def read(path: Path, said: Said = Said()) -> Imported:  # noqa: B008 - it is fro
     name: (value, f"{path.name}: {source}")
     for name, (value, source) in {**found.values, **own}.items()
   }
-  config = configured(path.stem, origin, {**values, **said.values}, scale)
+  config = configured(path.stem, origin, {**values, **said.values}, str(scale))
   variables = blocks.stack(found.variables) if config.model.scan else found.variables
   _check_fits(config, variables)
   return Imported(config, dict(variables), found, len(file.arrays))
