@@ -3,11 +3,9 @@
 import argparse
 import dataclasses
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import jax
 
 from robustjax.config import Config
 from robustjax.data import crop, sources
@@ -15,11 +13,10 @@ from robustjax.errors import UserError
 from robustjax.evaluate import functions
 from robustjax.evaluation.network import Network
 from robustjax.run import network as networks
-from robustjax.run import saved, workdir
 from robustjax.run.commandline import Parser, at_least
 from robustjax.run.data import Images, Shown, data_names, images_of, open_data, shown
-from robustjax.runtime import log, parallel
-from robustjax.weights import imported, words
+from robustjax.runtime import parallel
+from robustjax.weights.opened import opened
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,51 +140,20 @@ def open_subject(what: str, wanted: Wanted, mesh: Any) -> Subject:
     UserError: there is none of them, no such images, or they do not fit.
   """
   path = Path(what).expanduser()
-  if path.is_file():
-    return _of_file(path, wanted, mesh)
   if ":" in what and not path.exists():
     return _of_function(what, wanted)
-  return _of_run(path, wanted, mesh)
+  return _of_weights(path, wanted, mesh)
 
 
-def _of_file(path: Path, wanted: Wanted, mesh: Any) -> Subject:
-  """As if it were imported, and with what is assumed of it said."""
-  found = imported.read(path)
-  log.complain(words.table(found), jax.process_index() == 0)
-
-  def load() -> tuple[Any, int]:
-    return parallel.replicate(found.variables, mesh), 0
-
-  return _of_network(path, found.config, load, Path("runs") / path.stem, wanted, mesh)
-
-
-def _of_run(run: Path, wanted: Wanted, mesh: Any) -> Subject:
-  config = saved.read_config(run)
-
-  def load() -> tuple[Any, int]:
-    with workdir.at_rest(run):
-      state = saved.restore(config, run, mesh)
-    return state.variables, int(state.step)
-
-  return _of_network(run, config, load, run, wanted, mesh)
-
-
-def _of_network(
-  what: Path,
-  config: Config,
-  load: Callable[[], tuple[Any, int]],
-  folder: Path,
-  wanted: Wanted,
-  mesh: Any,
-) -> Subject:
-  """A network of a configuration; `load` gives its variables and their step."""
+def _of_weights(path: Path, wanted: Wanted, mesh: Any) -> Subject:
+  config, load = opened(path)
   images, data = _run_images(config, wanted)
-  variables, step = load()
+  variables, step = load(mesh)
   values = config.data
   platform = parallel.platform(mesh.devices.flat[0])
   size = wanted.size or values.image_size
   return Subject(
-    name=str(what),
+    name=str(path),
     networks=networks.of_run(config, variables, platform),
     images=images,
     shape=(size, size, values.channels),
@@ -195,7 +161,7 @@ def _of_network(
     eps=config.eval.eps or None,
     count=None if wanted.data else config.eval.images,
     step=step,
-    folder=folder,
+    folder=path if path.is_dir() else Path("runs") / path.stem,
   )
 
 

@@ -126,12 +126,12 @@ def _summary(
   within = [f"{c.label} ({_number(len(c.runs))})" for c in used]
   if others:
     within.append(f"{_number(len(others))} of no row of the paper")
-  furthest = max(found, key=lambda run: run.progress.step)
-  return (
-    f"{text}{_number(len(found))} measured: {', '.join(counted)}."
-    f" Conditions: {'; '.join(within)}."
-    f" The furthest is {furthest.name}, at step {furthest.progress.step:,}."
-  )
+  text += f"{_number(len(found))} measured: {', '.join(counted)}."
+  text += f" Conditions: {'; '.join(within)}."
+  if trained := [run for run in found if not run.weights]:
+    furthest = max(trained, key=lambda run: run.progress.step)
+    text += f" The furthest is {furthest.name}, at step {furthest.progress.step:,}."
+  return text
 
 
 def _runs(found: Sequence[Run]) -> Table:
@@ -144,7 +144,7 @@ def _run(run: Run) -> list[Cell]:
   validation = ", ".join(
     f"{name} {percent(rate)}" for name, rate in run.progress.validation.items()
   )
-  eps = f"{run.eps:g}"
+  eps = f"{run.eps:g}" if run.eps else "not said"
   if run.trained_eps != run.eps:
     eps += f", trained at {run.trained_eps:g}"
   texts = (run.setting, run.scale, eps, f"{run.seed}", run.progress.text)

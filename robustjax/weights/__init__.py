@@ -9,7 +9,7 @@ import jax
 from robustjax.errors import UserError
 from robustjax.run import network as networks
 from robustjax.runtime import parallel
-from robustjax.weights import imported
+from robustjax.weights import opened
 
 
 def logits_fn(
@@ -35,11 +35,11 @@ def logits_fn(
     predicted = logits(images).argmax(-1)
   """
   mesh = parallel.mesh(jax.local_devices()[:1])
-  config, variables, _ = imported.of(Path(what).expanduser(), mesh)
-  platform = parallel.platform(mesh.devices.flat[0])
-  known = networks.of_run(config, variables, platform)
+  config, load = opened.opened(Path(what).expanduser())
+  known = networks.branches(config, load(mesh)[0])
   chosen = branch or ("adv" if "adv" in known else "all")
   if chosen not in known:
     raise UserError(f"{what} has no branch {chosen!r}: name {' or '.join(known)}")
-  network = known[chosen]
-  return lambda images: network.logits(network.variables, images)
+  platform = parallel.platform(mesh.devices.flat[0])
+  logits, variables = networks.logits_fn(config, platform, exact=True), known[chosen]
+  return lambda images: logits(variables, images)

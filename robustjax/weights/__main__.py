@@ -16,7 +16,7 @@ from absl import logging
 from robustjax.errors import UserError
 from robustjax.run.commandline import Parser, above, at_least
 from robustjax.runtime import log, parallel
-from robustjax.weights import exported, imported, pytorch, recognise, words
+from robustjax.weights import exported, imported, opened, pytorch, recognise, words
 from robustjax.weights.imported import Said
 
 MISTAKE = 2  # the exit status of main.py
@@ -116,8 +116,8 @@ def give(args: argparse.Namespace) -> None:
     UserError: a mistake, in one line.
   """
   mesh = parallel.mesh(jax.local_devices()[:1])
-  config, variables, _ = imported.of(args.run, mesh)
-  named = exported.arrays(config, jax.device_get(variables), args.branch, args.to)
+  config, load = opened.opened(args.run)
+  named = exported.arrays(config, jax.device_get(load(mesh)[0]), args.branch, args.to)
   if args.to != "fd" and not args.needs_code:
     for what in pytorch.differences(config):
       raise UserError(

@@ -53,12 +53,10 @@ def configured(
       configs.change(config, value_name, value, source)
     except TypeError as error:
       raise UserError(f"config.{value_name} cannot be {value!r} ({source})") from error
-  if eps := config.eval.eps:
-    source = f"ours: the paper's proportion to eps, which is {own['eval.eps'][1]}"
-    for value_name, value in (
-      ("attack.eps", eps), ("attack.step_size", eps / 16), ("eval.step_size", eps / 16)
-    ):  # fmt: skip
-      configs.change(config, value_name, value, source)
+  eps, source = config.eval.eps, own["eval.eps"][1]
+  configs.change(config, "attack.eps", eps, source)
+  for value_name in ("attack.step_size", "eval.step_size") if eps else ():
+    configs.change(config, value_name, eps / 16, f"the paper's share of eps; {source}")
   if config.data.classes != classes:
     configs.change(config, "data.class_digest", "", "not in the file")
   configs.check(config)

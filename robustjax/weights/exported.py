@@ -56,7 +56,8 @@ def arrays(
   if chosen not in have:
     raise UserError(f"no branch {chosen!r}: name {' or '.join(have)} with --branch")
   alone = blocks.unstack(have[chosen])
-  return layouts.to_fd(alone) if form == "fd" else layouts.to_torch(alone)
+  named = layouts.to_fd(alone) if form == "fd" else layouts.to_torch(alone)
+  return dict(sorted(named.items()))  # in an order that no history of a run changes
 
 
 def _not_held(config: Config, form: Form) -> Iterator[tuple[Any, str]]:
@@ -96,7 +97,7 @@ def write(
       safetensors.write(out, named, said)
     else:
       with log.replacing(out) as file:
-        np.savez(file, **named)
+        np.savez(file, **named)  # type: ignore[arg-type]
   except OSError as error:
     raise UserError(
       f"{out} cannot be written ({error.strerror}): name another file with --out"

@@ -12,7 +12,7 @@ from robustjax import config as configs
 from robustjax.config import Config
 from robustjax.errors import UserError
 from robustjax.models import blocks
-from robustjax.run import saved, steps
+from robustjax.run import steps
 from robustjax.run import workdir as workdirs
 from robustjax.runtime import checkpoint, log, parallel
 from robustjax.training import loop
@@ -72,6 +72,9 @@ def read(path: Path, said: Said = Said()) -> Imported:  # noqa: B008 - it is fro
     name: (value, f"{path.name}: {source}")
     for name, (value, source) in {**found.values, **own}.items()
   }
+  if found.kind == "fd":
+    source = "FD: trained at the paper's"
+    values["eval.eps"] = (configs.DEFAULTS["eval.eps"].value, source)
   config = configured(path.stem, origin, {**values, **said.values}, str(scale))
   variables = blocks.stack(found.variables) if config.model.scan else found.variables
   _check_fits(config, variables)
@@ -131,25 +134,3 @@ def _check_folder(config: Config, folder: Path) -> None:
       f"{folder} holds a run with config.{name}={theirs!r}, not {ours!r}: name another"
       " folder with --out"
     )
-
-
-def of(what: Path, mesh: Any) -> tuple[Config, dict[str, Any], int]:
-  """The configuration and the variables of a run or of a file of weights.
-
-  Args:
-    what: its folder, or the file.
-    mesh: the devices.
-
-  Returns:
-    The configuration; "params" and "batch_stats", replicated; the checkpoint's step.
-
-  Raises:
-    UserError: there is none, or it is damaged.
-  """
-  if what.is_file():
-    found = read(what)
-    return found.config, parallel.replicate(found.variables, mesh), 0
-  config = saved.read_config(what)
-  with workdirs.at_rest(what):
-    state = saved.restore(config, what, mesh)
-  return config, state.variables, int(state.step)
