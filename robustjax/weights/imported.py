@@ -77,19 +77,19 @@ def read(path: Path, said: Said = Said()) -> Imported:  # noqa: B008 - it is fro
     values["eval.eps"] = (configs.DEFAULTS["eval.eps"].value, source)
   config = configured(path.stem, origin, {**values, **said.values}, str(scale))
   variables = blocks.stack(found.variables) if config.model.scan else found.variables
-  _check_fits(config, variables)
+  _check_fits(path, config, variables)
   return Imported(config, dict(variables), found, len(file.arrays))
 
 
-def _check_fits(config: Config, variables: Mapping[str, Any]) -> None:
+def _check_fits(path: Path, config: Config, variables: Mapping[str, Any]) -> None:
   """Refuses values said of a network that its arrays are not of."""
   state = steps.abstract_state(config)
   wanted = checkpoint.shapes(state.variables)
   have = checkpoint.shapes(variables)
-  for path in log.differences(wanted, have):
+  for name in log.differences(wanted, have):
     raise UserError(
-      f"{path} is {have.get(path, 'not there')} in {config.init.weights}, and in the"
-      f" network that is said it is {wanted.get(path, 'not there')}"
+      f"{path} has {name} {have.get(name, 'not there')}, and the network that flags or"
+      f" the file itself say {wanted.get(name, 'not there')}: leave out what is wrong"
     )
 
 

@@ -20,7 +20,10 @@ def network():
   )
   net.load_state_dict({load})
 {mended}\
-  return torch.nn.Sequential(transforms.Normalize({mean}, {std}), net).eval()
+  scaled = transforms.Normalize(
+    {mean}, {std}
+  )
+  return torch.nn.Sequential(scaled, net).eval()
 '''
 _LOADS = {
   "torchvision": "torch.load({file!r}, weights_only=True)",
@@ -124,4 +127,5 @@ def code(config: Config, form: str, file: str) -> str:
 
 def _of_one(values: Sequence[float], channels: int) -> list[float]:
   """Of pixels of 0..1, one for each channel."""
-  return [value / 255 for value in values] * (channels if len(values) == 1 else 1)
+  shares = [round(value / 255, 9) for value in values]  # more than float32 has
+  return shares * channels if len(shares) == 1 else shares
