@@ -107,6 +107,13 @@ def test_scanned_and_computed_again_is_the_same_under_any_norm(norm, statistics)
   check_forms(norm, statistics, forms, block="basic", stages=(3,))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("non_local", ["blocks", "stages"])
+def test_so_it_is_with_non_local_blocks_and_groups(non_local):
+  attributes = {"non_local": non_local, "cardinality": 2, "activation": "gelu"}
+  check_forms("bn", "batch", [(True, "block")], stages=(3,), **attributes)
+
+
 @pytest.mark.parametrize("scan", [False, True])
 def test_a_pass_moves_one_branch_alone(scan):
   variables = unrolled()
@@ -130,29 +137,35 @@ def test_half_of_a_scanned_mixture_is_a_scanned_plain_resnet(domain):
   np.testing.assert_array_equal(whole, half)
 
 
-@pytest.mark.parametrize("remat", blocks.REMATS)
-def test_both_forms_begin_with_the_same_variables(remat):
+@pytest.mark.parametrize(
+  "remat, non_local", [("none", "none"), ("convolutions", "none"), ("block", "blocks")]
+)
+def test_both_forms_begin_with_the_same_variables(remat, non_local):
   key = jax.random.key(5)
+  made = {
+    scan: net(scan=scan, remat=remat, non_local=non_local) for scan in (False, True)
+  }
   one, other = (
-    jax.jit(
-      functools.partial(resnet.initial, net(scan=scan, remat=remat), images=IMAGES)
-    )(key)
+    jax.jit(functools.partial(resnet.initial, made[scan], images=IMAGES))(key)
     for scan in (False, True)
   )
   equal(blocks.unstack(other), one)
-  equal(one, jax.jit(net().init)(key, IMAGES))
-  kernels = other["params"]["stage2_blocks"]["conv1"]["kernel"]
-  assert jnp.any(kernels[0] != kernels[1])
+  equal(one, jax.jit(net(non_local=non_local).init)(key, IMAGES))
+  stacked = other["params"]["stage2_blocks"]
+  layer = stacked.get("non_local", stacked)["conv1" if non_local == "none" else "conv"]
+  assert jnp.any(layer["kernel"][0] != layer["kernel"][1])
 
 
 def test_stacked_arrays_are_those_of_the_blocks_in_order():
   tree = {
     "bn0": 7,
+    "stage1_non_local": {"conv": {"x": np.array(0)}},
     "stage1_block1": {"x": np.array(1)},
     **{f"stage1_block{i}": {"x": np.array(i)} for i in (10, 9, 2, 3, 4, 5, 6, 7, 8)},
   }
   stacked = blocks.stack(tree)
-  assert set(stacked) == {"bn0", "stage1_block1", "stage1_blocks"}
+  assert set(tree) - set(stacked) == {f"stage1_block{i}" for i in range(2, 11)}
+  assert set(stacked) - set(tree) == {"stage1_blocks"}
   assert stacked["stage1_blocks"]["x"].tolist() == list(range(2, 11))
   assert blocks.stack(stacked) == stacked
   assert blocks.unstack(stacked) == tree == blocks.unstack(tree)
@@ -236,9 +249,10 @@ def test_the_paper_scale_is_scanned_and_its_attack_computes_nothing_again():
   assert network.network(c, "tpu").scan
   assert network.network(c, "tpu").remat == "block"
   assert network.network(c, "tpu", attacked=True).remat == "none"
-  grouped = config.base("test")
-  grouped.model.norm = "gn"
-  assert network.network(grouped, "tpu", attacked=True).remat == "block"
+  for name, value in (("norm", "gn"), ("activation", "gelu"), ("non_local", "blocks")):
+    other = config.base("test")
+    other.model[name] = value
+    assert network.network(other, "tpu", attacked=True).remat == "block"
   # Inside a loop a CPU is slow with XLA's convolutions.
   assert network.network(c, "cpu").method == "shifted"
   assert network.network(c, "tpu").method == "lax"

@@ -84,6 +84,17 @@ def test_unknown_variant_lists_the_known():
     ("loss.adv", False, "neither adversarial nor clean"),
     ("loss.alp_weight", 0.5, "alp_weight pairs .* needs"),
     ("train.running_statistics_epochs", 99.0, "it may be 0.0 to 8.0"),
+    ("model.input_mean", (1.0, 2.0), "has 2 values; it needs one, or one for each of"),
+    ("model.input_std", (), "has 0 values; it needs one"),
+    ("model.input_std", (0.0,), "input_std is \\(0.0,\\); pixels are divided by it"),
+    (
+      "model.input_mean",
+      (float("nan"),),
+      "input_mean is \\(nan,\\); it may be numbers",
+    ),
+    ("model.input_std", (float("inf"),), "input_std is \\(inf,\\); it may be numbers"),
+    ("model.cardinality", 3, "cardinality is 3; it must divide the channels inside"),
+    ("model.bottleneck", 0, "model.bottleneck is 0; it must be above 0"),
     ("model.gn_groups", 5, "gn_groups is 5; it must divide config.model.width, 16"),
   ],
 )

@@ -93,7 +93,9 @@ def test_batch_statistics_are_those_of_the_activations(images):
     np.testing.assert_allclose(
       got["mean"], activations.mean(over), rtol=1e-4, atol=1e-5
     )
-    np.testing.assert_allclose(got["var"], activations.var(over), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+      got["var"], activations.var(over, ddof=1), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_running_statistics_play_no_part_and_stay(images):

@@ -78,8 +78,26 @@ def test_batch_statistics_match_flax():
   variables = theirs.init(jax.random.key(0), IMAGES)
   expected, stats = theirs.apply(variables, IMAGES, mutable=["batch_stats"])
   np.testing.assert_allclose(ours, expected, atol=1e-5)
-  for name in ("mean", "var"):
-    np.testing.assert_allclose(new["all"][name], stats["batch_stats"][name], rtol=1e-5)
+  mean, var = (stats["batch_stats"][name] for name in ("mean", "var"))
+  np.testing.assert_allclose(new["all"]["mean"], mean, rtol=1e-5)
+  n = IMAGES[..., 0].size  # flax's running variance is biased
+  unbiased = 0.9 + (var - 0.9) * n / (n - 1)
+  np.testing.assert_allclose(new["all"]["var"], unbiased, rtol=1e-5)
+
+
+def test_running_variances_are_right_on_average_for_groups_of_any_size():
+  x = jax.random.normal(jax.random.key(0), (4096, 1, 1, 3)) * 2 + 1
+  for images in (2, 4, 64):
+    groups = len(x) // images
+    _, new = layer(x, statistics="batch", groups=groups)
+    found = (new["all"]["var"] - norms.MOMENTUM) / (1 - norms.MOMENTUM)
+    np.testing.assert_allclose(found, 4.0, rtol=0.1)
+
+
+def test_a_group_of_one_value_has_no_variance_but_is_finite():
+  y, new = layer(jnp.full((1, 1, 1, 3), 7.0), statistics="batch")
+  np.testing.assert_array_equal(y, 0.0)
+  np.testing.assert_allclose(new["all"]["var"], norms.MOMENTUM)
 
 
 def test_groups_are_normalised_apart_and_averaged_in_the_running_statistics():

@@ -86,20 +86,9 @@ def make(depth):
   return theirs, ours, convert(theirs.state_dict())
 
 
-def average_biased_variances(layer, inputs, _):
-  """A hook: PyTorch's running variance is of unbiased variances, ours of biased."""
-  x = inputs[0].detach()
-  excess = x.var((0, 2, 3)) / (x.numel() / x.shape[1])
-  # A new tensor: autograd refuses a change in place.
-  layer.running_var = layer.running_var - layer.momentum * excess
-
-
 def run_theirs(net, images, labels, statistics):
   """Logits, new statistics, and the loss's gradients by pixel and by parameter."""
   net = copy.deepcopy(net).train(statistics == "batch")
-  for layer in net.modules():
-    if layer.training and isinstance(layer, torch.nn.BatchNorm2d):
-      layer.register_forward_hook(average_biased_variances)
   pixels = torch.tensor(images.transpose(0, 3, 1, 2), requires_grad=True)
   logits = net(pixels / 127.5 - 1.0)
   torch.nn.functional.cross_entropy(logits, torch.tensor(labels)).backward()

@@ -6,6 +6,7 @@ import pytest
 
 from experiments import mbn_alp
 from robustjax import config
+from robustjax.errors import UserError
 from robustjax.run import network, steps
 
 
@@ -36,3 +37,44 @@ def test_each_branch_gets_its_own_half():
   found = network.branches(c, {"params": {"bn": halves}})
   assert found["clean"]["params"]["bn"] == {"all": {"scale": 1}}
   assert found["adv"]["params"]["bn"] == {"all": {"scale": 2}}
+
+
+VALUES = {
+  "padding": "symmetric",
+  "input_mean": (3.0,),
+  "input_std": (4.0,),
+  "bottleneck": 2,
+  "cardinality": 4,
+  "activation": "gelu",
+  "non_local": "stages",
+}
+
+
+def test_the_network_has_the_values_of_its_configuration():
+  c = config.base("test", "mini")
+  for name, value in {**VALUES, "block": "bottleneck"}.items():
+    c.model[name] = value
+  config.check(c)
+  made = network.network(c, "cpu")
+  assert {name: getattr(made, name) for name in VALUES} == VALUES
+  # An older run's configuration lacks them.
+  before = {name: config.BEFORE[f"model.{name}"] for name in VALUES}
+  usual = network.network(config.base("test"), "cpu")
+  assert {name: getattr(usual, name) for name in VALUES} == before
+
+
+def test_what_basic_blocks_do_not_have_is_one_line():
+  c = config.base("test", "mini")
+  c.model.bottleneck = 2
+  with pytest.raises(
+    UserError, match="config.model: bottleneck and .* blocks are basic"
+  ):
+    steps.check(c, 1)
+
+
+@pytest.mark.parametrize("attacked", [False, True])
+def test_exact_is_float32_at_full_precision_whatever_training_is(attacked):
+  c = config.base("test")
+  assert network.network(c, "tpu", attacked=attacked).dtype == jnp.bfloat16
+  exact = network.network(c, "tpu", attacked=attacked, exact=True)
+  assert (exact.dtype, exact.precision) == (jnp.float32, "highest")

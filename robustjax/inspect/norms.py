@@ -106,8 +106,8 @@ def batch_statistics(
     images: [n, h, w, c], pixels in 0..255; one group.
 
   Returns:
-    A tree like the network's `batch_stats`, which holds the means and variances over
-    the images and all positions instead, to rounding.
+    A tree like the network's `batch_stats`, which holds the means and the unbiased
+    variances over the images and all positions instead, to rounding.
   """
   # The pass moves running statistics by (1 - MOMENTUM) towards the batch's: those that
   # start at zero end at this part of the batch's statistics.

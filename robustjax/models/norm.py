@@ -30,8 +30,9 @@ class Branch(nn.Module):
 
   Attributes:
     statistics: "batch" normalises each group with its own mean and variance and
-      moves the running ones towards their average; "running" normalises with the
-      running ones, which stay as they are.
+      moves the running ones towards their average over the groups, that of variances
+      by their unbiased estimates (FD, PyTorch); "running" normalises with the running
+      ones, which stay as they are.
     groups: how many groups the batch holds; contiguous images share a group.
     dtype: of the result. Parameters and statistics are always float32.
     scale_init: the initial scale (gamma).
@@ -64,7 +65,9 @@ class Branch(nn.Module):
     var = jnp.mean(jnp.square(full), over, keepdims=True) - jnp.square(mean)
     var = jnp.maximum(var, 0.0)
     if not self.is_initializing():
-      for running, batch in ((running_mean, mean), (running_var, var)):
+      count = grouped[0, ..., 0].size
+      unbiased = var * (count / max(count - 1, 1))
+      for running, batch in ((running_mean, mean), (running_var, unbiased)):
         average = jnp.mean(batch.reshape(self.groups, features), 0)
         running.value = MOMENTUM * running.value + (1 - MOMENTUM) * average
     return _normalise(grouped, mean, var, scale, bias, self.dtype).reshape(x.shape)
