@@ -2,7 +2,8 @@
 
 Libraries make different pixels of the same words: OpenCV does not smooth when it
 shrinks, and Pillow does; and each rounds the longer side and the corner of the centre
-in a way of its own. Here every pixel is that of the library which is named.
+in a way of its own. Here every pixel is that of the library which is named. (OpenCV
+4.10 and 5.0 themselves are 1 apart in three of ten million values.)
 """
 
 import cv2
@@ -110,5 +111,5 @@ def _middle(image: Image) -> Image:
   """The part of a very long image that is resized; its centre is the image's."""
   most = _LONG * min(image.shape[:2])
   height, width = image.shape[:2]
-  top, left = (max(0, side - most + 1) // 2 for side in (height, width))
+  top, left = (max(0, side - most) // 2 for side in (height, width))
   return image[top : height - top, left : width - left]

@@ -45,7 +45,8 @@ def decode(encoded: bytes, channels: int, oriented: bool = False) -> Image:
   Args:
     encoded: the file's bytes, of any colour space that Pillow knows. The bytes
       decide the format, not a file name: ImageNet has a PNG named JPEG.
-    channels: 1 for grey or 3 for RGB; the image is converted to it as by Pillow.
+    channels: 1 for grey or 3 for RGB; the image is converted to it as by Pillow
+      (which from CMYK may be 1 away from OpenCV).
     oriented: whether an orientation in EXIF data turns the image, as in cv2.imread
       (FD). TFDS and torchvision's image folder leave the pixels as they are stored.
 
