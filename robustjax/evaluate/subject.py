@@ -18,6 +18,9 @@ from robustjax.run.commandline import Parser, at_least
 from robustjax.run.data import Images, data_names, images_of, open_data
 from robustjax.runtime import parallel
 
+# Mean and std of x -> (x - mean) / std: a value for all channels, or one a channel.
+Normaliser = tuple[tuple[float, ...], tuple[float, ...]]
+
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
@@ -33,6 +36,8 @@ class Subject:
     count: how many images, if a configuration says it.
     step: of the checkpoint; None if it is no run.
     folder: where results go if nobody says.
+    step_size: the least of its own readings, of 255, if a configuration says it.
+    normaliser: of a run's network; a function has its own inside.
   """
 
   name: str
@@ -44,6 +49,8 @@ class Subject:
   count: int | None
   step: int | None
   folder: Path
+  step_size: float | None = None
+  normaliser: Normaliser | None = None
 
   def branch(self, name: str | None) -> Network:
     """One branch: by default the adv one where there are two.
@@ -150,6 +157,8 @@ def _of_run(run: Path, wanted: Wanted, mesh: Any) -> Subject:
     count=None if wanted.data else config.eval.images,
     step=int(state.step),
     folder=run,
+    step_size=config.eval.step_size,
+    normaliser=((127.5,), (127.5,)),
   )
 
 
