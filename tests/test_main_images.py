@@ -16,6 +16,7 @@ WORDS = [
   "--config.data.test_split=val",
   "--config.data.channels=3",
   "--config.data.transform=imagenet",
+  "--config.data.resize=32",
   "--config.data.train_examples=160",
   "--config.data.test_examples=40",
   "--config.data.classes=2",

@@ -115,7 +115,7 @@ def _check_ranges(flat: Mapping[str, Any]) -> None:
 
 
 def _check_combinations(flat: Mapping[str, Any]) -> None:
-  wrong = (*_wrong_pieces(flat), *_wrong_strategy(flat))
+  wrong = (*_wrong_pieces(flat), *_wrong_crop(flat), *_wrong_strategy(flat))
   for is_wrong, message in wrong:
     if is_wrong:
       raise UserError(f"config.{message}")
@@ -153,6 +153,23 @@ def _wrong_pieces(flat: Mapping[str, Any]) -> Iterator[tuple[Any, str]]:
   yield (
     flat["data.transform"] == "imagenet" and flat["data.channels"] != 3,
     "data.transform='imagenet' needs config.data.channels=3",
+  )
+
+
+def _wrong_crop(flat: Mapping[str, Any]) -> Iterator[tuple[Any, str]]:
+  resize, size = flat["data.resize"], flat["data.image_size"]
+  crops = flat["data.transform"] == "imagenet" and resize != -1
+  yield (
+    crops and resize < size,
+    f"data.resize is {resize}, and config.data.image_size, the centre of that, {size}:"
+    f" set data.resize to {size} or more, such as {round(size * 256 / 224)}, or to -1,"
+    " which does not resize",
+  )
+  yield (
+    crops and resize > 2 * size,
+    f"data.resize is {resize}, of which config.data.image_size={size} would show less"
+    f" than a quarter: set data.resize to {round(size * 256 / 224)}, in proportion as"
+    " 256 to 224",
   )
 
 

@@ -49,6 +49,15 @@ class Data:
   image_size: int = default(224, "pixels", "FD")
   channels: Literal[1, 3] = default(3, "RGB", "FD; RGB where FD has BGR: ours")
   transform: Literal["imagenet", "small", "none"] = default("imagenet", "", "FD")
+  # Of the evaluation: the shorter side, then the centre of image_size.
+  resize: int = default(256, "pixels; -1 does not resize", "FD")
+  interpolation: Literal["opencv", "pillow", "bilinear"] = default(
+    "opencv", "opencv, pillow (both bicubic) or bilinear", "FD: cv2.INTER_CUBIC"
+  )
+  # Of training and evaluation: whether EXIF data turns an image.
+  orientation: Literal["exif", "stored"] = default(
+    "exif", "exif or stored", "FD: cv2.imread"
+  )
   broken_images: Literal["stop", "skip"] = default("stop", "stop or skip", "ours")
   workers: int = default(16, "processes", "ours")
 
@@ -191,6 +200,9 @@ CHOICES: Mapping[str, tuple[Any, ...]] = {
 BEFORE: Mapping[str, Any] = {
   "data.class_digest": "",
   "data.broken_images": "stop",
+  "data.resize": 256,
+  "data.interpolation": "pillow",
+  "data.orientation": "stored",
   "model.scan": False,
   "model.remat": "none",
   "eval.attack": "",
@@ -212,6 +224,8 @@ MINI: Mapping[str, Any] = {
   "data.image_size": 28,
   "data.channels": 1,
   "data.transform": "none",
+  "data.interpolation": "pillow",
+  "data.orientation": "stored",
   "data.workers": 0,
   "model.depth": 0,
   "model.stages": (1, 1, 1),

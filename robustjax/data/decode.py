@@ -14,6 +14,8 @@ import numpy.typing as npt
 import simplejpeg
 from PIL import Image as pil
 
+from robustjax.data import orientation
+
 Image = npt.NDArray[np.uint8]
 
 _MODES = {1: "L", 3: "RGB"}
@@ -34,17 +36,18 @@ _MOST_PIXELS = 178_956_970
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, pil.DecompressionBombError)
 
 
-def decode(encoded: bytes, channels: int) -> Image:
+def decode(encoded: bytes, channels: int, oriented: bool = False) -> Image:
   """Decodes a JPEG or PNG.
 
-  An orientation in EXIF data is ignored, as TFDS and torchvision's image folder do:
-  the pixels come as they are stored. Transparency is dropped. A JPEG has no checksum,
-  so that damage which leaves it decodable cannot be seen here.
+  Transparency is dropped. A JPEG has no checksum, so that damage which leaves it
+  decodable cannot be seen here.
 
   Args:
     encoded: the file's bytes, of any colour space that Pillow knows. The bytes
       decide the format, not a file name: ImageNet has a PNG named JPEG.
     channels: 1 for grey or 3 for RGB; the image is converted to it as by Pillow.
+    oriented: whether an orientation in EXIF data turns the image, as in cv2.imread
+      (FD). TFDS and torchvision's image folder leave the pixels as they are stored.
 
   Returns:
     [height, width, channels] pixels, 0..255. Of 16-bit values the upper eight.
@@ -54,7 +57,7 @@ def decode(encoded: bytes, channels: int) -> Image:
       pixels.
   """
   try:
-    return _pixels(encoded, channels)
+    pixels = _pixels(encoded, channels)
   except _BROKEN as error:
     # Pillow names the buffer's address instead of what is wrong.
     unknown = isinstance(error, pil.UnidentifiedImageError)
@@ -62,6 +65,7 @@ def decode(encoded: bytes, channels: int) -> Image:
     raise ValueError(
       f"its {len(encoded)} bytes are not a readable image ({reason})"
     ) from error
+  return orientation.turned(encoded, pixels) if oriented else pixels
 
 
 def _pixels(encoded: bytes, channels: int) -> Image:

@@ -115,7 +115,7 @@ def _decoded(source: Source, index: int) -> tuple[decode.Image, int]:
   if not isinstance(image, bytes):
     return image, label
   try:
-    return decode.decode(image, source.image_shape[2]), label
+    return decode.decode(image, source.image_shape[2], source.oriented), label
   except ValueError as error:
     reason = " ".join(str(error).split())
     raise BrokenImage(

@@ -48,6 +48,7 @@ class Source:
     image_shape: height, width and channels; None where it differs between images.
     records: what reads them.
     location: index -> the file that holds the image, and where in it, for messages.
+    oriented: whether EXIF data turns an encoded image (see `decode`).
   """
 
   name: str
@@ -58,6 +59,7 @@ class Source:
   location: Callable[[int], str] = dataclasses.field(
     default=_record, repr=False, compare=False
   )
+  oriented: bool = False
 
   @property
   def num_classes(self) -> int:
@@ -128,6 +130,7 @@ def open_source(
   data_dir: str | os.PathLike[str] | None = None,
   version: str | None = None,
   channels: int = 3,
+  oriented: bool = False,
 ) -> Source:
   """Opens a data set: by a name one of TFDS's, by a path a folder or file.
 
@@ -145,6 +148,7 @@ def open_source(
       a path.
     version: such as "5.1.0"; the newest prepared one if empty. A path has none.
     channels: what an image folder's images are converted to: 1 for grey, 3 for RGB.
+    oriented: whether EXIF data turns an encoded image (see `decode`).
 
   Returns:
     The source. No image is read yet, save those of Fashion-MNIST and of a .npz file.
@@ -154,11 +158,12 @@ def open_source(
       format or of features that cannot be read here.
   """
   if is_path(name) or arrays.is_name(name):
-    return _open_path(name, split, version, channels)
+    return _open_path(name, split, version, channels, oriented)
   records = array_record.read(name, split, data_dir, version)
   return Source(
-    name, split, records.class_names, records.image_shape, records, records.location
-  )
+    name, split, records.class_names, records.image_shape, records, records.location,
+    oriented,
+  )  # fmt: skip
 
 
 def is_path(name: str) -> bool:
@@ -166,7 +171,9 @@ def is_path(name: str) -> bool:
   return name[:1] in ("/", ".", "~")
 
 
-def _open_path(name: str, split: str, version: str | None, channels: int) -> Source:
+def _open_path(
+  name: str, split: str, version: str | None, channels: int, oriented: bool
+) -> Source:
   if version:
     raise UserError(
       f"data set {name!r} is a path and has no version {version}: add"
@@ -188,4 +195,4 @@ def _open_path(name: str, split: str, version: str | None, channels: int) -> Sou
     return Source(name, split, idx.CLASS_NAMES, shape, images, images.location)
   files = folders.read(folder, split)
   shape = (None, None, channels)
-  return Source(name, split, files.class_names, shape, files, files.location)
+  return Source(name, split, files.class_names, shape, files, files.location, oriented)

@@ -1,17 +1,17 @@
-"""Images to fixed-size pixels: augmentation, evaluation crops.
+"""Images to fixed-size pixels: augmentation, and the evaluation crop by its name.
 
 Every transform is a pure function of an image and, in training, of a random
 generator that belongs to that image alone. Pixels are 0..255, RGB or grey.
 """
 
 import functools
-import math
 from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image as pil
 
+from robustjax.data import crop
 from robustjax.data.decode import Image
 from robustjax.errors import UserError
 
@@ -26,10 +26,6 @@ _Planes = npt.NDArray[np.float32]
 _AREA = (0.08, 1.0)
 _ASPECT = (3 / 4, 4 / 3)
 _TRIES = 10
-# An image whose sides have a greater ratio would take gigabytes when it is enlarged
-# for a crop of few pixels: only the part that is needed is resized. Pillow takes the
-# bounds of a part as float32, so that one value in some hundreds may be one off.
-_LONG = 8
 # FD: brightness, contrast and saturation are each scaled by 0.6 to 1.4.
 _JITTER = (0.6, 1.4)
 # Luma of ITU-R BT.601, which OpenCV's conversion to grey uses.
@@ -111,34 +107,16 @@ def training_crop(
   return None
 
 
-def imagenet_eval(image: Image, size: int = 224, resize: int = 256) -> Image:
-  """The evaluation crop of ImageNet (FD): shorter side to 256, centre 224.
-
-  Args:
-    image: [height, width, 3] pixels.
-    size: side of the result in pixels.
-    resize: what the shorter side is resized to before the crop, bicubic; at least
-      `size`.
-
-  Returns:
-    [size, size, 3] pixels.
+def imagenet_eval(
+  image: Image, size: int = 224, resize: int = 256, interpolation: str = "opencv"
+) -> Image:
+  """The evaluation crop of ImageNet: `crop.centre`, by default FD's.
 
   Raises:
     UserError: if the image is not RGB.
   """
   _check_rgb(image)
-  height, width = image.shape[:2]
-  scale = resize / min(height, width)
-  tall, wide = int(height * scale + 0.5), int(width * scale + 0.5)
-  top, left = (tall - size) // 2, (wide - size) // 2
-  if scale <= 1 or max(tall, wide) <= _LONG * resize:
-    return _resize(image, tall, wide)[top : top + size, left : left + size]
-  rows, upper, lower = _window(height, tall, top, size)
-  columns, start, stop = _window(width, wide, left, size)
-  part = image[rows, columns]
-  # In Pillow's order for a whole image that grows.
-  part = _resize(part, len(part), size, (start, 0, stop, len(part)))
-  return _resize(part, size, size, (0, upper, size, lower))
+  return crop.centre(image, size, resize, interpolation)
 
 
 def small_train(image: Image, rng: np.random.Generator, pad: int = 2) -> Image:
@@ -164,24 +142,37 @@ def small_eval(image: Image) -> Image:
   return image
 
 
-def by_name(name: str, train: bool, size: int) -> Transform:
+def by_name(
+  name: str,
+  train: bool,
+  size: int,
+  resize: int | None = None,
+  interpolation: str = "opencv",
+) -> Transform:
   """The transform of a configuration.
 
   Args:
     name: "imagenet", "small" (shift and flip) or "none".
     train: whether to augment.
-    size: side of the result in pixels. "imagenet" resizes to it, in evaluation
-      through a shorter side of size * 256 / 224; the others require it.
+    size: side of the result in pixels, which images have already unless the name is
+      "imagenet".
+    resize: of "imagenet" in evaluation, as in `crop.centre`; size * 256 / 224 if None.
+    interpolation: of the same.
 
   Returns:
     `(image, rng) -> image` for training, `(image) -> image` for evaluation.
 
   Raises:
-    UserError: if there is no such transform.
+    UserError: if there is no such transform, or no such crop.
   """
-  resize = round(size * 256 / 224)
+  if resize is None:
+    resize = crop.resize_of(size)
+  if name == "imagenet":
+    crop.check(size, resize, interpolation)
   evaluations: dict[str, Transform] = {
-    "imagenet": functools.partial(imagenet_eval, size=size, resize=resize),
+    "imagenet": functools.partial(
+      imagenet_eval, size=size, resize=resize, interpolation=interpolation
+    ),
     "small": functools.partial(_of_size, small_eval, size),
     "none": functools.partial(_of_size, small_eval, size),
   }
@@ -221,45 +212,33 @@ def _check_rgb(image: Image) -> None:
 
 
 def _random_crop(image: Image, rng: np.random.Generator, size: int) -> Image:
-  crop = training_crop(image.shape[0], image.shape[1], rng)
-  if crop is None:
-    return imagenet_eval(image, size=size, resize=size)
-  top, left, height, width = crop
+  drawn = training_crop(image.shape[0], image.shape[1], rng)
+  if drawn is None:
+    return _resize(image, size, _middle(image, size))
+  top, left, height, width = drawn
   # Cropped first: less to copy, and no pixel outside the crop bleeds in.
-  return _resize(image[top : top + height, left : left + width], size, size)
+  return _resize(image[top : top + height, left : left + width], size)
+
+
+def _middle(image: Image, size: int) -> tuple[float, float, float, float]:
+  """What is left when the shorter side becomes `size` and the longer one is cut (FD).
+
+  Only this part is resized: as a whole, a line of pixels would take gigabytes.
+  """
+  height, width = image.shape[:2]
+  scale = size / min(height, width)
+  tall, wide = int(scale * height + 0.5), int(scale * width + 0.5)
+  top, left = (tall - size) // 2, (wide - size) // 2
+  xs = [x * width / wide for x in (left, left + size)]
+  ys = [y * height / tall for y in (top, top + size)]
+  return xs[0], ys[0], xs[1], ys[1]
 
 
 def _resize(
-  image: Image,
-  height: int,
-  width: int,
-  box: tuple[float, float, float, float] | None = None,
+  image: Image, size: int, box: tuple[float, float, float, float] | None = None
 ) -> Image:
   picture = pil.fromarray(image)
-  return np.asarray(picture.resize((width, height), pil.Resampling.BICUBIC, box))
-
-
-def _window(
-  length: int, resized: int, first: int, count: int
-) -> tuple[slice, float, float]:
-  """What `count` pixels from `first` on are made of, along one side of an image.
-
-  Args:
-    length: the side in pixels.
-    resized: what it is resized to.
-    first: of the pixels after resizing.
-    count: how many of them.
-
-  Returns:
-    The pixels before resizing that are needed, and where in them the wanted ones
-    begin and end.
-  """
-  low, high = first * length / resized, (first + count) * length / resized
-  # Bicubic: two pixels to each side, of the coarser grid.
-  reach = 2 * max(1.0, length / resized) + 1
-  start = max(0, math.floor(low - reach))
-  stop = min(length, math.ceil(high + reach))
-  return slice(start, stop), low - start, high - start
+  return np.asarray(picture.resize((size, size), pil.Resampling.BICUBIC, box))
 
 
 def _brightness(planes: _Planes, rng: np.random.Generator) -> None:

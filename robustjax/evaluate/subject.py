@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from robustjax.config import Config
-from robustjax.data import sources, transforms
+from robustjax.data import crop, sources
 from robustjax.errors import UserError
 from robustjax.evaluate import functions
 from robustjax.evaluation.network import Network
 from robustjax.run import network as networks
 from robustjax.run import saved, workdir
 from robustjax.run.commandline import Parser, at_least
-from robustjax.run.data import Images, data_names, images_of, open_data
+from robustjax.run.data import Images, Shown, data_names, images_of, open_data, shown
 from robustjax.runtime import parallel
 
 # Mean and std of x -> (x - mean) / std: a value for all channels, or one a channel.
@@ -78,6 +78,9 @@ class Wanted:
     transform: "imagenet", "small" or "none".
     size: the side of an image, in pixels.
     channels: 1 or 3, of an image folder.
+    resize: of the transform "imagenet": what the shorter side becomes, or -1.
+    interpolation: of the same: "opencv", "pillow" or "bilinear".
+    orientation: "exif" or "stored": whether EXIF data turns an image.
   """
 
   data: str | None = None
@@ -86,6 +89,9 @@ class Wanted:
   transform: str | None = None
   size: int | None = None
   channels: int | None = None
+  resize: int | None = None
+  interpolation: str | None = None
+  orientation: str | None = None
 
 
 def add_images(parser: Parser) -> None:
@@ -97,13 +103,22 @@ def add_images(parser: Parser) -> None:
   add("--transform", choices=("imagenet", "small", "none"))
   add("--size", type=at_least(1), help="side of an image, in pixels")
   add("--channels", type=int, choices=(1, 3), help="of an image folder")
+  add("--resize", type=at_least(-1), metavar="PIXELS", help="of the transform imagenet:"
+    " what the shorter side becomes before the centre is cut, -1 to cut it as stored;"
+    " of a function 256 for 224 of --size, and in proportion")  # fmt: skip
+  add("--interpolation", choices=crop.INTERPOLATIONS, help="of the same: OpenCV's"
+    " bicubic, Pillow's bicubic, or Pillow's bilinear as torchvision has it, which a"
+    " function gets by default")  # fmt: skip
+  add("--orientation", choices=("exif", "stored"), help="whether EXIF data turns an"
+    " image, as OpenCV does; of a function, stored by default")  # fmt: skip
 
 
 def wanted(args: argparse.Namespace) -> Wanted:
   """What a command line says of images."""
   return Wanted(
-    args.data, args.data_dir, args.split, args.transform, args.size, args.channels
-  )
+    args.data, args.data_dir, args.split, args.transform, args.size, args.channels,
+    args.resize, args.interpolation, args.orientation,
+  )  # fmt: skip
 
 
 def eps_of(args: argparse.Namespace, subject: Subject) -> float:
@@ -140,7 +155,7 @@ def open_subject(what: str, wanted: Wanted, mesh: Any) -> Subject:
 def _of_run(run: Path, wanted: Wanted, mesh: Any) -> Subject:
   config = saved.read_config(run)
   values = config.data
-  images = _run_images(config, wanted)
+  images, data = _run_images(config, wanted)
   with workdir.at_rest(run):
     state = saved.restore(config, run, mesh)
   platform = parallel.platform(mesh.devices.flat[0])
@@ -150,9 +165,7 @@ def _of_run(run: Path, wanted: Wanted, mesh: Any) -> Subject:
     networks=networks.of_run(config, state.variables, platform),
     images=images,
     shape=(size, size, values.channels),
-    data=data_names(config)
-    if wanted == Wanted()
-    else {"data": _named(wanted.data or values.name), "split": images.source.split},
+    data=data,
     eps=config.eval.eps,
     count=None if wanted.data else config.eval.images,
     step=int(state.step),
@@ -162,11 +175,12 @@ def _of_run(run: Path, wanted: Wanted, mesh: Any) -> Subject:
   )
 
 
-def _run_images(config: Config, wanted: Wanted) -> Images:
-  """The run's own images, or others that its network can take."""
+def _run_images(config: Config, wanted: Wanted) -> tuple[Images, dict[str, str]]:
+  """The run's own images, or others that its network can take; and their names."""
   values = config.data
   if wanted == Wanted():
-    return images_of(config, open_data(config).test)
+    return images_of(config, open_data(config).test), data_names(config)
+  seen = _shown(wanted, shown(config))
   name = wanted.data or values.name
   source = sources.open_source(
     name,
@@ -174,6 +188,7 @@ def _run_images(config: Config, wanted: Wanted) -> Images:
     data_dir=wanted.data_dir or values.data_dir or None,
     version=None if wanted.data else values.version,
     channels=values.channels,
+    oriented=seen.oriented,
   )
   if source.num_classes > values.classes:
     raise UserError(
@@ -185,10 +200,36 @@ def _run_images(config: Config, wanted: Wanted) -> Images:
       f"{name} has images of {source.image_shape[2]} channels, and the network takes"
       f" {values.channels}: convert them, or name its own data with --data"
     )
-  transform = transforms.by_name(
-    wanted.transform or values.transform, False, wanted.size or values.image_size
-  )
-  return Images(source, transform, skip_broken=values.broken_images == "skip")
+  return Images(source, seen.pixels(), skip_broken=values.broken_images == "skip"), {
+    "data": _named(name), "split": source.split, **seen.name()
+  }  # fmt: skip
+
+
+def _shown(wanted: Wanted, default: Shown) -> Shown:
+  """What is shown of each image: as it is wanted, or else by default.
+
+  Raises:
+    UserError: a crop is wanted where nothing is cropped.
+  """
+  of_crop = {"resize": wanted.resize, "interpolation": wanted.interpolation}
+  flags = {
+    **of_crop,
+    "transform": wanted.transform,
+    "size": wanted.size,
+    "orientation": wanted.orientation,
+  }
+  if wanted.resize is None and default.resize != crop.STORED:
+    # In proportion to the centre, as that of a run which crops is, or by custom.
+    crops = default.transform == "imagenet"
+    whole, centre = (default.resize, default.size) if crops else (256, 224)
+    flags["resize"] = round(whole * (wanted.size or default.size) / centre)
+  seen = default._replace(**{n: v for n, v in flags.items() if v is not None})
+  if seen.transform != "imagenet" and set(of_crop.values()) != {None}:
+    raise UserError(
+      f"the transform {seen.transform!r} crops nothing: leave --resize and"
+      " --interpolation out, or say --transform=imagenet"
+    )
+  return seen
 
 
 def _of_function(what: str, wanted: Wanted) -> Subject:
@@ -201,18 +242,21 @@ def _of_function(what: str, wanted: Wanted) -> Subject:
     split=wanted.split or "test",
     data_dir=wanted.data_dir,
     channels=wanted.channels or 3,
+    oriented=wanted.orientation == "exif",
   )
   height, width, channels = source.image_shape
-  size = wanted.size or height or 224
-  of_one_size = height is not None and height == width
-  transform = wanted.transform or ("none" if of_one_size else "imagenet")
-  shape = (size, size, channels)
+  transform = "none" if height is not None and height == width else "imagenet"
+  # What most networks of others are evaluated with.
+  size = height or 224
+  default = Shown(transform, size, crop.resize_of(size), "bilinear", "stored")
+  seen = _shown(wanted, default)
+  shape = (seen.size, seen.size, channels)
   return Subject(
     name=what,
     networks={"all": functions.network(what, shape, source)},
-    images=Images(source, transforms.by_name(transform, False, size)),
+    images=Images(source, seen.pixels()),
     shape=shape,
-    data={"data": _named(wanted.data), "split": source.split},
+    data={"data": _named(wanted.data), "split": source.split, **seen.name()},
     eps=None,
     count=None,
     step=None,

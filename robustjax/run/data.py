@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from robustjax import config as configs
 from robustjax.config import Config
-from robustjax.data import arrays, classes, pipeline, sources, transforms
+from robustjax.data import arrays, classes, crop, pipeline, sources, transforms
 from robustjax.errors import UserError
 from robustjax.run.schedule import schedule
 from robustjax.runtime import parallel
@@ -43,6 +43,7 @@ def open_data(config: Config) -> Data:
       data_dir=data.data_dir or None,
       version=data.version,
       channels=data.channels,
+      oriented=shown(config).oriented,
     )
     for split in ("train", data.test_split)
   )
@@ -146,15 +147,65 @@ class Images:
     return pipeline.batch_of(self.source, self.transform, indices, self.skip_broken)
 
 
+class Shown(NamedTuple):
+  """What an evaluation shows of each image; the words of a configuration's `data`.
+
+  Attributes:
+    transform: "imagenet", "small" or "none".
+    size: the side of an image, in pixels.
+    resize: of "imagenet": what the shorter side becomes, or -1.
+    interpolation: of the same.
+    orientation: "exif" or "stored".
+  """
+
+  transform: str
+  size: int
+  resize: int
+  interpolation: str
+  orientation: str
+
+  @property
+  def oriented(self) -> bool:
+    """Whether EXIF data turns an image."""
+    return self.orientation == "exif"
+
+  def pixels(self) -> transforms.Transform:
+    """The transform."""
+    return transforms.by_name(
+      self.transform, False, self.size, self.resize, self.interpolation
+    )
+
+  def name(self) -> dict[str, str]:
+    """The part of an evaluation's identity: {"crop": "opencv 256/224 exif"}.
+
+    Empty where images are taken as they are stored.
+    """
+    words = [self.orientation] if self.oriented else []
+    if self.transform == "imagenet":
+      resized = f"{self.interpolation} {self.resize}/{self.size}"
+      kept = self.resize == crop.STORED
+      words = [str(self.size) if kept else resized, self.orientation]
+    return {"crop": " ".join(words)} if words else {}
+
+
+def shown(config: Config) -> Shown:
+  """What the configuration wants to be evaluated on."""
+  data = config.data
+  return Shown(
+    data.transform, data.image_size, data.resize, data.interpolation, data.orientation
+  )
+
+
 def data_names(config: Config) -> dict[str, str]:
-  """The data set and the split that an evaluation is of."""
+  """The data set and the split that an evaluation is of, and the crop if it crops."""
   data = config.data
   version = f":{data.version}" if data.version else ""
-  return {"data": f"{data.name}{version}", "split": data.test_split}
+  names = {"data": f"{data.name}{version}", "split": data.test_split}
+  return names | shown(config).name()
 
 
 def images_of(config: Config, source: sources.Source) -> Images:
   """A split's images as the configuration wants them evaluated."""
   data = config.data
-  transform = transforms.by_name(data.transform, train=False, size=data.image_size)
+  transform = shown(config).pixels()
   return Images(source, transform, data.workers, data.broken_images == "skip")

@@ -205,7 +205,7 @@ def evaluation_identity(config: Config) -> dict[str, Any]:
     "step": schedules.schedule(config).steps,
     "seed": config.seed,
     "data": f"{config.data.name}:{config.data.version}",
-    "split": config.data.test_split,
+    **{name: text for name, text in data_names(config).items() if name != "data"},
     **values,
   }
 

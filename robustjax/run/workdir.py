@@ -22,10 +22,11 @@ LOCK = ".lock"
 
 # What may change between two starts of one run: nothing that training depends on. What
 # a run did before it met a broken image, it would have done with broken_images="skip".
-# The network is the same in either form, to rounding, and so are its checkpoints.
+# The network is the same in either form, to rounding, and so are its checkpoints. The
+# crop is the evaluation's alone; an orientation turns what is trained on too.
 FREE = (
-  "data.broken_images", "data.class_digest", "data.data_dir", "data.workers", "eval.",
-  "model.remat", "model.scan",
+  "data.broken_images", "data.class_digest", "data.data_dir", "data.interpolation",
+  "data.resize", "data.workers", "eval.", "model.remat", "model.scan",
 )  # fmt: skip
 
 
