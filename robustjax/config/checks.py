@@ -39,6 +39,8 @@ _ABOVE_ZERO = (
   "eval.attack_images",
   "eval.batch_size",
   "eval.step_size",
+  "model.bottleneck",
+  "model.cardinality",
   "model.gn_groups",
   "model.group",
   "model.width",
@@ -80,12 +82,15 @@ def _check_kinds(flat: Mapping[str, Any]) -> None:
       raise UserError(f"config.{name} is {value}; it must be a finite number")
   for name, kinds, least in (
     ("eval.readings", int, 1),
+    ("model.input_mean", (int, float), 0),
+    ("model.input_std", (int, float), 0),
     ("model.stages", int, 1),
     ("optimizer.decay_epochs", (int, float), 0),
   ):
     value = flat[name]
     right = isinstance(value, tuple | list) and all(
-      isinstance(x, kinds) and not isinstance(x, bool) and x >= least for x in value
+      isinstance(x, kinds) and not isinstance(x, bool) and least <= x < math.inf
+      for x in value
     )
     if not right:
       what = "whole numbers" if kinds is int else "numbers"
@@ -115,16 +120,15 @@ def _check_ranges(flat: Mapping[str, Any]) -> None:
 
 
 def _check_combinations(flat: Mapping[str, Any]) -> None:
-  wrong = (*_wrong_pieces(flat), *_wrong_crop(flat), *_wrong_strategy(flat))
+  pieces = *_wrong_pieces(flat), *_wrong_network(flat)
+  wrong = (*pieces, *_wrong_crop(flat), *_wrong_strategy(flat))
   for is_wrong, message in wrong:
     if is_wrong:
       raise UserError(f"config.{message}")
 
 
 def _wrong_pieces(flat: Mapping[str, Any]) -> Iterator[tuple[Any, str]]:
-  setting, width, groups = (
-    flat[name] for name in ("setting", "model.width", "model.gn_groups")
-  )
+  setting = flat["setting"]
   yield (
     not re.fullmatch(r"[\w-]+", setting),
     f"setting is {setting!r}; it names a folder: letters, digits, _ and -",
@@ -147,12 +151,34 @@ def _wrong_pieces(flat: Mapping[str, Any]) -> Iterator[tuple[Any, str]]:
     " say the same: set decay_every to 0 or decay_epochs to ()",
   )
   yield (
+    flat["data.transform"] == "imagenet" and flat["data.channels"] != 3,
+    "data.transform='imagenet' needs config.data.channels=3",
+  )
+
+
+def _wrong_network(flat: Mapping[str, Any]) -> Iterator[tuple[Any, str]]:
+  width, groups, channels, inner, cardinality, std = (
+    flat[name]
+    for name in (
+      "model.width", "model.gn_groups", "data.channels", "model.bottleneck",
+      "model.cardinality", "model.input_std",
+    )
+  )  # fmt: skip
+  yield (
     flat["model.norm"] == "gn" and width % groups,
     f"model.gn_groups is {groups}; it must divide config.model.width, {width}",
   )
+  for name in ("model.input_mean", "model.input_std"):
+    yield (
+      len(flat[name]) not in (1, channels),
+      f"{name} has {len(flat[name])} values; it needs one, or one for each of"
+      f" config.data.channels={channels}",
+    )
+  yield 0 in std, f"model.input_std is {std}; pixels are divided by it: above 0"
   yield (
-    flat["data.transform"] == "imagenet" and flat["data.channels"] != 3,
-    "data.transform='imagenet' needs config.data.channels=3",
+    width * inner % cardinality,
+    f"model.cardinality is {cardinality}; it must divide the channels inside a block,"
+    f" config.model.width={width} times config.model.bottleneck={inner}",
   )
 
 

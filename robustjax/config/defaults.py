@@ -69,7 +69,17 @@ class Model:
   stages: tuple[int, ...] = default((), "blocks a stage, instead of depth", "ours")
   block: Literal["", "basic", "bottleneck"] = default("", "by depth if empty", "ours")
   width: int = default(64, "channels", "FD")
+  bottleneck: int = default(1, "inner width of its blocks, in widths", "FD")
+  cardinality: int = default(1, "groups of its 3x3 convolutions", "FD")
   stem: Literal["imagenet", "small", "small_stride2"] = default("imagenet", "", "FD")
+  padding: Literal["SAME", "symmetric"] = default("SAME", "SAME or symmetric", "FD")
+  activation: Literal["relu", "gelu"] = default("relu", "relu or gelu", "FD")
+  non_local: Literal["none", "stages", "blocks"] = default(
+    "none", "none, after stages or in blocks", "FD"
+  )
+  # Pixels become (pixel - mean) / std.
+  input_mean: tuple[float, ...] = default((127.5,), "of 255: one, or by channel", "FD")
+  input_std: tuple[float, ...] = default((127.5,), "of 255: one, or by channel", "FD")
   norm: Literal["bn", "mbn", "gn"] = default("bn", "bn, mbn or gn", "paper section 4")
   group: int = default(32, "images", "FD: 32 images a GPU share BN statistics")
   gn_groups: int = default(32, "groups of channels", "guess: Wu & He 2018")
@@ -203,6 +213,13 @@ BEFORE: Mapping[str, Any] = {
   "data.resize": 256,
   "data.interpolation": "pillow",
   "data.orientation": "stored",
+  "model.bottleneck": 1,
+  "model.cardinality": 1,
+  "model.padding": "SAME",
+  "model.activation": "relu",
+  "model.non_local": "none",
+  "model.input_mean": (127.5,),
+  "model.input_std": (127.5,),
   "model.scan": False,
   "model.remat": "none",
   "eval.attack": "",

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import flax.linen as nn
+import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -92,14 +93,16 @@ def drawn_apart(
   for name, block in params.items():
     if not (stacked := _STACKED.fullmatch(name)):
       continue
-    drawn[name] = dict(block)
-    for layer in (layer for layer in block if "kernel" in block[layer]):
-      old = block[layer]["kernel"]
+    arrays = flax.traverse_util.flatten_dict(block)
+    for path, old in arrays.items():
+      if path[-1] != "kernel":
+        continue
       alone = [f"{stacked[1]}{index + 2}" for index in range(len(old))]
-      folds = np.asarray([_fold(block, layer) for block in alone], np.uint32)
+      folds = np.asarray([_fold(block, *path[:-1]) for block in alone], np.uint32)
       keys = jax.vmap(jax.random.fold_in, (None, 0))(key, folds)
       draw = functools.partial(kernel_init, shape=old.shape[1:], dtype=old.dtype)
-      drawn[name][layer] = {"kernel": jax.vmap(draw)(keys)}
+      arrays[path] = jax.vmap(draw)(keys)
+    drawn[name] = flax.traverse_util.unflatten_dict(arrays)
   return drawn
 
 

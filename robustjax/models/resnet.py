@@ -2,8 +2,8 @@
 
 The network of the paper's training pipeline (FD): stride on the 3x3 convolution of
 a bottleneck, SAME padding, each block's last scale starting at zero. Images come in
-as pixels, RGB, 0..255, and are scaled to -1..1 inside, so that attacks and logs
-speak of pixels alone.
+as pixels, RGB, 0..255, and are scaled inside, to -1..1 in the paper, so that attacks
+and logs speak of pixels alone. What published networks have otherwise are attributes.
 """
 
 import functools
@@ -13,9 +13,9 @@ from typing import Any, Literal
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from robustjax.models import blocks
-from robustjax.models import conv as convs
+from robustjax.models import blocks, non_local, residual
 from robustjax.models import norm as norms
 
 # Blocks a stage. 18 to 152: He et al. 2016. 200: He et al., "Identity mappings".
@@ -35,7 +35,8 @@ DEPTHS = (*BASIC_STAGES, *BOTTLENECK_STAGES)
 
 Block = Literal["basic", "bottleneck"]
 Stem = Literal["imagenet", "small", "small_stride2"]
-Method = Literal["lax", "shifted", "fenced"]
+Activation = Literal["relu", "gelu"]
+NonLocal = Literal["none", "stages", "blocks"]
 
 
 class ResNet(nn.Module):
@@ -50,8 +51,19 @@ class ResNet(nn.Module):
     stem: "imagenet" (7x7 stride 2, then pooling), "small" (3x3 stride 1) or
       "small_stride2" (3x3 stride 2).
     padding: "SAME" as FD, or "symmetric" as PyTorch, whose weights need it.
+    input_mean: what is taken from the pixels, of 0..255: one value, or one a channel.
+    input_std: above 0, by which the rest is divided: likewise.
+    bottleneck: the inner width of a bottleneck block by that of the stage: 2 in a wide
+      ResNet-50-2, 4 in a ResNeXt-101 of 32 times 8.
+    cardinality: groups of a bottleneck block's 3x3 convolution: 32 in that ResNeXt.
+    activation: "relu", or "gelu" in its exact form.
+    non_local: "stages" for a non-local block after each stage, with softmax and
+      embeddings; "blocks" for one in each residual block, without. See `non_local`.
     dtype: of the computation; parameters, statistics and logits are float32.
-    method: how convolutions are computed: "lax", or "shifted" for loops on CPUs.
+    precision: of products of float32: what the device prefers, which may be less than
+      float32, or "highest".
+    method: how convolutions are computed: "lax", "shifted" for loops on CPUs, or
+      "fenced", see `conv`.
     scan: whether the blocks of a stage behind its first are one in a loop, see
       `blocks`, which also has their variables' two forms.
     remat: what of a block is kept for the backward pass, see `blocks`.
@@ -64,8 +76,15 @@ class ResNet(nn.Module):
   width: int = 64
   stem: Stem = "imagenet"
   padding: Literal["SAME", "symmetric"] = "SAME"
+  input_mean: Sequence[float] = (127.5,)
+  input_std: Sequence[float] = (127.5,)
+  bottleneck: int = 1
+  cardinality: int = 1
+  activation: Activation = "relu"
+  non_local: NonLocal = "none"
   dtype: Any = jnp.float32
-  method: Method = "lax"
+  precision: Literal["highest"] | None = None
+  method: residual.Method = "lax"
   scan: bool = False
   remat: blocks.Remat = "none"
 
@@ -89,7 +108,9 @@ class ResNet(nn.Module):
     Returns:
       [n, num_classes], float32.
     """
-    conv = functools.partial(_conv, self.padding, self.method, self.dtype)
+    conv = functools.partial(
+      residual.conv, self.padding, self.method, self.dtype, self.precision
+    )
     norm = functools.partial(
       self.norm,
       domain=domain,
@@ -97,8 +118,7 @@ class ResNet(nn.Module):
       groups=groups,
       dtype=self.dtype,
     )
-    x = (images.astype(jnp.float32) / 127.5 - 1.0).astype(self.dtype)
-    x = self._stem(x, conv, norm)
+    x = self._stem(self._scaled(images), conv, norm)
     for stage, count in enumerate(self.stages):
       make = functools.partial(
         self._block, conv=conv, norm=norm, width=self.width * 2**stage
@@ -111,96 +131,54 @@ class ResNet(nn.Module):
       else:
         for index in range(1, count):
           x = make(stride=1, name=f"{name}{index + 1}")(x)
+      if self.non_local == "stages":
+        x = self._non_local(conv, norm, name=f"stage{stage + 1}_non_local")(x)
     x = jnp.mean(x.astype(jnp.float32), (1, 2))
-    head = nn.Dense(self.num_classes, kernel_init=_HEAD_INIT, name="fc")
+    head = nn.Dense(
+      self.num_classes, precision=self.precision, kernel_init=_HEAD_INIT, name="fc"
+    )
     return head(x)
 
-  def _block(self, *, in_loop: bool = False, **attributes: Any) -> nn.Module:
+  def _scaled(self, images: jax.Array) -> jax.Array:
+    mean, std = (np.asarray(x, np.float32) for x in (self.input_mean, self.input_std))
+    return (images.astype(jnp.float32) / std - mean / std).astype(self.dtype)
+
+  def _block(
+    self, *, conv: Any, norm: Any, in_loop: bool = False, **attributes: Any
+  ) -> nn.Module:
+    if self.block == "bottleneck":
+      attributes |= {"bottleneck": self.bottleneck, "cardinality": self.cardinality}
+    if self.non_local == "blocks":
+      attributes["non_local"] = functools.partial(
+        non_local.NonLocal, conv, norm, embedded=False, precision=self.precision
+      )
     block = blocks.rematerialised(_BLOCKS[self.block], self.remat, in_loop=in_loop)
-    return block(**attributes)
+    return block(conv, norm, _ACTIVATIONS[self.activation], **attributes)
+
+  def _non_local(self, conv: Any, norm: Any, name: str) -> nn.Module:
+    # Its weights, positions by positions, are most of what it would keep.
+    remat: blocks.Remat = "none" if self.remat == "none" else "block"
+    made = blocks.rematerialised(non_local.NonLocal, remat)
+    return made(conv, norm, embedded=True, precision=self.precision, name=name)
 
   def _stem(self, x: jax.Array, conv: Any, norm: Any) -> jax.Array:
     size, stride = {"imagenet": (7, 2), "small": (3, 1), "small_stride2": (3, 2)}[
       self.stem
     ]
     x = conv(self.width, size, stride, name="conv0")(x)
-    x = nn.relu(norm(name="bn0")(x))
+    x = _ACTIVATIONS[self.activation](norm(name="bn0")(x))
     if self.stem == "imagenet":
       pads = "SAME" if self.padding == "SAME" else ((1, 1), (1, 1))
       x = nn.max_pool(x, (3, 3), (2, 2), padding=pads)
     return x
 
 
-class Bottleneck(nn.Module):
-  """1x1, 3x3 with the stride, 1x1 to four times the width; see `ResNet`."""
-
-  conv: Callable[..., nn.Module]
-  norm: Callable[..., nn.Module]
-  width: int
-  stride: int
-
-  @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
-    y = nn.relu(self.norm(name="bn1")(self.conv(self.width, 1, name="conv1")(x)))
-    y = self.conv(self.width, 3, self.stride, name="conv2")(y)
-    y = nn.relu(self.norm(name="bn2")(y))
-    y = self.conv(4 * self.width, 1, name="conv3")(y)
-    y = self.norm(name="bn3", scale_init=nn.initializers.zeros)(y)
-    return nn.relu(y + _shortcut(self, x, 4 * self.width))
-
-
-class Basic(nn.Module):
-  """3x3 with the stride, 3x3; see `ResNet`."""
-
-  conv: Callable[..., nn.Module]
-  norm: Callable[..., nn.Module]
-  width: int
-  stride: int
-
-  @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
-    y = self.conv(self.width, 3, self.stride, name="conv1")(x)
-    y = nn.relu(self.norm(name="bn1")(y))
-    y = self.conv(self.width, 3, name="conv2")(y)
-    y = self.norm(name="bn2", scale_init=nn.initializers.zeros)(y)
-    return nn.relu(y + _shortcut(self, x, self.width))
-
-
-_BLOCKS: dict[str, Any] = {"bottleneck": Bottleneck, "basic": Basic}
-_CONV_INIT = nn.initializers.variance_scaling(2.0, "fan_out", "truncated_normal")
+_BLOCKS: dict[str, Any] = {"bottleneck": residual.Bottleneck, "basic": residual.Basic}
+_ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+  "relu": nn.relu,
+  "gelu": functools.partial(nn.gelu, approximate=False),
+}
 _HEAD_INIT = nn.initializers.normal(0.01)
-
-
-def _shortcut(block: Bottleneck | Basic, x: jax.Array, features: int) -> jax.Array:
-  if block.stride == 1 and x.shape[-1] == features:
-    return x
-  x = block.conv(features, 1, block.stride, name="shortcut_conv")(x)
-  return block.norm(name="shortcut_bn")(x)
-
-
-_METHODS = {"lax": None, "shifted": convs.shifted, "fenced": convs.fenced}
-
-
-def _conv(
-  padding: str,
-  method: Method,
-  dtype: Any,
-  features: int,
-  size: int,
-  stride: int = 1,
-  name: str | None = None,
-) -> nn.Conv:
-  return nn.Conv(
-    features,
-    (size, size),
-    (stride, stride),
-    padding="SAME" if padding == "SAME" else [(size // 2, size // 2)] * 2,
-    use_bias=False,
-    dtype=dtype,
-    kernel_init=_CONV_INIT,
-    conv_general_dilated=_METHODS[method],
-    name=name,
-  )
 
 
 def make(
@@ -225,7 +203,8 @@ def make(
     The module, its variables not yet made.
 
   Raises:
-    ValueError: a depth that is not in `DEPTHS`.
+    ValueError: a depth that is not in `DEPTHS`, or a bottleneck or cardinality of
+      basic blocks, which have none.
 
   Example:
     >>> net = make(152, norm=norms.batch(("clean", "adv")), dtype=jnp.bfloat16)
@@ -239,7 +218,10 @@ def make(
     stages: Sequence[int] = {**BASIC_STAGES, **BOTTLENECK_STAGES}[depth]
   else:
     block, stages = block or "bottleneck", tuple(depth)
-  return ResNet(stages, block, num_classes, norm, **attributes)
+  net = ResNet(stages, block, num_classes, norm, **attributes)
+  if block == "basic" and (net.bottleneck, net.cardinality) != (1, 1):
+    raise ValueError("bottleneck and cardinality are 1 where blocks are basic")
+  return net
 
 
 def initial(net: ResNet, key: jax.Array, images: jax.Array) -> Any:
@@ -255,5 +237,5 @@ def initial(net: ResNet, key: jax.Array, images: jax.Array) -> Any:
     or not (`blocks.stack`).
   """
   variables = net.init(key, images)
-  params = blocks.drawn_apart(variables["params"], key, _CONV_INIT)
+  params = blocks.drawn_apart(variables["params"], key, residual.CONV_INIT)
   return {**variables, "params": params}

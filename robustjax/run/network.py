@@ -9,11 +9,16 @@ import jax.numpy as jnp
 from robustjax.config import Config
 from robustjax.evaluation.network import Network
 from robustjax.models import norm as norms
-from robustjax.models import resnet
+from robustjax.models import residual, resnet
 
 
 def network(
-  config: Config, platform: str, *, attacked: bool = False, plain: bool = False
+  config: Config,
+  platform: str,
+  *,
+  attacked: bool = False,
+  plain: bool = False,
+  exact: bool = False,
 ) -> resnet.ResNet:
   """The network of a configuration.
 
@@ -22,6 +27,8 @@ def network(
     platform: where it will run, from `parallel.platform`.
     attacked: for use inside an attack's loop.
     plain: with a single branch, for variables from `norm.branch_of`.
+    exact: computed in float32 at full precision, as evaluations are, whatever training
+      computes in; devices may multiply float32 in less by themselves.
   """
   model = config.model
   if model.norm == "gn":
@@ -29,7 +36,7 @@ def network(
   else:
     mixture = model.norm == "mbn" and not plain
     norm = norms.batch(("clean", "adv") if mixture else ("all",))
-  method: resnet.Method = "fenced" if platform == "tpu v6e" else "lax"
+  method: residual.Method = "fenced" if platform == "tpu v6e" else "lax"
   if platform == "cpu" and (attacked or model.scan):  # in a loop
     method = "shifted"
   return resnet.make(
@@ -39,19 +46,36 @@ def network(
     block=model.block or None,
     width=model.width,
     stem=model.stem,
-    dtype=jnp.dtype(model.dtype),
+    padding=model.padding,
+    input_mean=tuple(model.input_mean),
+    input_std=tuple(model.input_std),
+    bottleneck=model.bottleneck,
+    cardinality=model.cardinality,
+    activation=model.activation,
+    non_local=model.non_local,
+    dtype=jnp.dtype(jnp.float32 if exact else model.dtype),
+    precision="highest" if exact else None,
     method=method,
     scan=model.scan,
-    # The gradient by pixel needs the signs of activations alone. To keep them takes no
-    # more memory than to keep the blocks' inputs, and no second forward pass in every
-    # step of the attack (benchmarks/README.md). Group norm's also needs what it
-    # normalised, in float32.
-    remat="none" if attacked and model.norm != "gn" else model.remat,
+    remat="none" if attacked and _keeps_signs_alone(config) else model.remat,
   )
 
 
+def _keeps_signs_alone(config: Config) -> bool:
+  """Whether the gradient by pixel needs no more of activations than their signs.
+
+  To keep them takes no more memory than to keep the blocks' inputs, and no second
+  forward pass in every step of the attack (benchmarks/README.md). Group norm's gradient
+  also needs what it normalised, in float32; GELU's what comes in; and that of non-local
+  blocks their factors.
+  """
+  model = config.model
+  others = model.activation, model.non_local
+  return model.norm != "gn" and others == ("relu", "none")
+
+
 def logits_fn(
-  config: Config, platform: str, *, attacked: bool = False
+  config: Config, platform: str, *, attacked: bool = False, exact: bool = False
 ) -> Callable[[Mapping[str, Any], jax.Array], jax.Array]:
   """(variables of one branch, images [n, h, w, c] in 0..255) to logits [n, k].
 
@@ -59,8 +83,9 @@ def logits_fn(
     config: checked.
     platform: where it will run, from `parallel.platform`.
     attacked: for use inside an attack's loop.
+    exact: in float32 at full precision, see `network`.
   """
-  net = network(config, platform, attacked=attacked, plain=True)
+  net = network(config, platform, attacked=attacked, plain=True, exact=exact)
 
   def logits(variables: Mapping[str, Any], images: jax.Array) -> jax.Array:
     return net.apply(variables, images)  # type: ignore[return-value] # none mutable
