@@ -30,7 +30,9 @@ def test_the_same_images_must_come_within_the_tolerance(off):
     assert verdict.text.endswith(f": {abs(off):.1f} points {way}")
 
 
-@pytest.mark.parametrize(("images", "of"), [(500, 50_000), (500, 5_000), (5_000, 5_000)])
+@pytest.mark.parametrize(
+  ("images", "of"), [(500, 50_000), (500, 5_000), (5_000, 5_000)]
+)
 def test_chance_is_no_contradiction_on_other_images(images, of):
   rng = np.random.default_rng(0)
   card = dataclasses.replace(CARD, images=of, tolerance=0.0)

@@ -56,7 +56,8 @@ class Acceptance:
       Stopped: the reader's stop asked for it.
       UserError: it is not what was published: what may be wrong was said before.
     """
-    correct, images = reader(subject.images, indices).counts
+    (found,) = reader(subject.images, indices)
+    correct, images = found.counts
     if self._note("none", 0, correct, images):
       self.write()
       return

@@ -4,7 +4,8 @@ A network with another normaliser or another order of channels is this one on ot
 pixels: x -> (x - m') / s' before it is x -> (x - m) / s on (x - m') / s' * s + m.
 """
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -77,7 +78,8 @@ class Reader:
   stop: Stop
   shows: bool = True
 
-  def __post_init__(self) -> None:
+  @functools.cached_property
+  def _program(self) -> Callable[..., Any]:
     def read(variables: Any, batch: Any, order: Any, scale: Any, shift: Any) -> Any:
       images = jnp.take(batch["image"].astype(jnp.float32), order, -1) * scale + shift
       logits = self.network.logits(variables, images)
@@ -92,35 +94,41 @@ class Reader:
       )
 
     same = None
-    program = parallel.pmap(read, self.mesh, (same, 0, same, same, same), same)
-    object.__setattr__(self, "_program", program)
+    return parallel.pmap(read, self.mesh, (same, 0, same, same, same), same)
 
   def __call__(
-    self, images: Images, indices: Sequence[int], pixels: Pixels = AS_THEY_ARE
-  ) -> Predictions:
-    """Predictions of some images.
+    self,
+    images: Images,
+    indices: Sequence[int],
+    changes: Sequence[Pixels] = (AS_THEY_ARE,),
+  ) -> list[Predictions]:
+    """Predictions of some images, for each change of their pixels.
 
     Raises:
       Stopped: `stop` asked for it.
       UserError: logits are not finite, or no image can be read.
     """
-    everywhere, rows = self.batch_size * self.mesh.size, []
-    order = np.arange(self.channels)[:: -1 if pixels.reversed else 1]
-    change = order, *(np.asarray(v, np.float32) for v in pixels[1:])
-    bar = log.progress("clean", len(indices), 0, "images", self.shows)
+    everywhere, count = self.batch_size * self.mesh.size, len(indices)
+    rows: list[list[Any]] = [[] for _ in changes]
+    bar = log.progress("clean", count * len(changes), 0, "images", self.shows)
     try:
       for batch in images.batches(indices, everywhere, self.mesh):
-        found = self._program(self.network.variables, batch, *change)  # type: ignore[attr-defined]
-        rows.append(jax.device_get(found))
-        bar.update(min(everywhere, len(indices) - bar.n))
+        for change, found in zip(changes, rows, strict=True):
+          found.append(jax.device_get(self._read(batch, change)))
+        bar.update(min(everywhere * len(changes), bar.total - bar.n))
         if self.stop.requested():
           raise Stopped("while it read the clean images")
     finally:
       bar.close()
-    whole = {
-      name: np.concatenate([row[name] for row in rows])[: len(indices)]
-      for name in rows[0]
-    }
+    return [self._joined(found, count) for found in rows]
+
+  def _read(self, batch: Any, change: Pixels) -> Any:
+    order = np.arange(self.channels)[:: -1 if change.reversed else 1]
+    values = (np.asarray(v, np.float32) for v in (change.scale, change.shift))
+    return self._program(self.network.variables, batch, order, *values)
+
+  def _joined(self, rows: Sequence[Mapping[str, Any]], count: int) -> Predictions:
+    whole = {n: np.concatenate([row[n] for row in rows])[:count] for n in rows[0]}
     if (~whole.pop("finite") & whole["counted"]).any():
       raise UserError(
         f"the logits of {self.network.name} are not finite on clean images: see whether"

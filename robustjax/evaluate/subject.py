@@ -171,7 +171,7 @@ def _of_run(run: Path, wanted: Wanted, mesh: Any) -> Subject:
     step=int(state.step),
     folder=run,
     step_size=config.eval.step_size,
-    normaliser=((127.5,), (127.5,)),
+    normaliser=(tuple(config.model.input_mean), tuple(config.model.input_std)),
   )
 
 

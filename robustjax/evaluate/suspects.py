@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from robustjax.data import transforms
-from robustjax.errors import UserError
+from robustjax.data import crop, transforms
 from robustjax.evaluate.cards import Card, judge
-from robustjax.evaluate.clean import Pixels, Predictions, Reader
+from robustjax.evaluate.clean import AS_THEY_ARE, Pixels, Predictions, Reader
 from robustjax.evaluate.subject import Normaliser, Subject
 from robustjax.report.intervals import newcombe_paired
 from robustjax.run.data import Images
@@ -23,11 +22,12 @@ from robustjax.run.data import Images
 # ImageNet's, as torchvision's models have it.
 _MEAN = (123.675, 116.28, 103.53)
 _STD = (58.395, 57.12, 57.375)
+_NONE = (0.0,), (1.0,)
 NORMALISERS: dict[str, Normaliser] = {
   "(x - 127.5) / 127.5": ((127.5,), (127.5,)),
   "ImageNet's mean and std": (_MEAN, _STD),
   "x / 255": ((0.0,), (255.0,)),
-  "none, x": ((0.0,), (1.0,)),
+  "none": _NONE,
 }
 # Images of one class are taken for one class by so much more than others are, though
 # hardly for their own: then the classes are in another order.
@@ -42,13 +42,11 @@ class Way(NamedTuple):
     name: for a person.
     remedy: what sets it.
     pixels: the change that makes it right.
-    images: with the crop that makes it right; None is as it is.
   """
 
   name: str
   remedy: str
-  pixels: Pixels = Pixels()
-  images: Images | None = None
+  pixels: Pixels = AS_THEY_ARE
 
 
 _REVERSED = Way(
@@ -91,92 +89,93 @@ def interrogate(
     As it is, then every suspect, those that fit first, the best before the others;
     and what else there is to say, in lines.
   """
-  base, notes = reader(subject.images, indices), []
-  tried = []
-
-  def note(way: Way, found: Predictions) -> None:
-    low, high = _gain(base, found)
-    agrees = judge(card, card.clean.accuracy, *found.counts, same=False).agrees
-    fits = agrees and low > 0 and high + card.tolerance >= -off
-    tried.append(Tried(way.name, way.remedy, *found.counts, fits))
-
-  for ways in (_single(subject), _double(subject)):
-    for way in ways:
-      try:
-        note(way, reader(way.images or subject.images, indices, way.pixels))
-      except UserError as error:  # an image that is smaller than the crop
-        notes.append(f"{way.name} was not tried: {error}")
-    if any(one.fits for one in tried):
-      break
+  single, double = _single(subject), _double(subject)
+  changes = [AS_THEY_ARE, *(way.pixels for way in (*single, *double))]
+  base, *changed = reader(subject.images, indices, changes)
+  pairs = list(zip(single, changed, strict=False))
+  pairs += [(way, reader(images, indices)[0]) for way, images in _crops(subject)]
   for shift, name in ((1, "one too low"), (-1, "one too high")):
     moved = base._replace(predicted=base.predicted + np.int32(shift))
-    note(Way(f"classes {name}", "cut the background class off"), moved)
+    pairs.append((Way(f"classes {name}", "cut off the background class"), moved))
+  tried = [_tried(*pair, base, card, off) for pair in pairs]
+  if not any(one.fits for one in tried):
+    others = zip(double, changed[len(single) :], strict=True)
+    tried += [_tried(*pair, base, card, off) for pair in others]
   tried.sort(key=lambda one: (not one.fits, -one.correct))
-  return [Tried("as it is", "", *base.counts, False), *tried], [*notes, *_alike(base)]
+  return [Tried("as it is", "", *base.counts, False), *tried], list(_alike(base))
 
 
-def _single(subject: Subject) -> Iterator[Way]:
-  if subject.shape[2] == 3:
-    yield _REVERSED
-  yield from _normalisers(subject)
-  yield from _crops(subject)
+def _tried(
+  way: Way, found: Predictions, base: Predictions, card: Card, off: float
+) -> Tried:
+  low, high = _gain(base, found)
+  agrees = judge(card, card.clean.accuracy, *found.counts, same=False).agrees
+  fits = agrees and low > 0 and high + card.tolerance >= -off
+  return Tried(way.name, way.remedy, *found.counts, fits)
 
 
-def _double(subject: Subject) -> Iterator[Way]:
-  for way in _normalisers(subject) if subject.shape[2] == 3 else ():
-    pixels = way.pixels._replace(reversed=True)
-    name, remedy = f"{_REVERSED.name}, {way.name}", f"{_REVERSED.remedy}, {way.remedy}"
-    yield Way(name, remedy, pixels)
+def _single(subject: Subject) -> list[Way]:
+  """One thing that may be wrong with the pixels."""
+  reversed_ = [_REVERSED] if subject.shape[2] == 3 else []
+  return [*reversed_, *_normalisers(subject)]
+
+
+def _double(subject: Subject) -> list[Way]:
+  """Two of them."""
+  return [
+    way._replace(
+      name=f"{_REVERSED.name}, {way.name}",
+      remedy=f"{_REVERSED.remedy}, {way.remedy}",
+      pixels=way.pixels._replace(reversed=True),
+    )
+    for way in (_normalisers(subject) if subject.shape[2] == 3 else ())
+  ]
 
 
 def _normalisers(subject: Subject) -> Iterator[Way]:
   """Other normalisers; of a function, which has its own inside, one before it."""
   own = subject.normaliser
-  for name, (mean, std) in NORMALISERS.items():
-    if (mean, std) == own or len(mean) not in (1, subject.shape[2]):
+  for name, other in NORMALISERS.items():
+    if len(other[0]) not in (1, subject.shape[2]):
       continue
     if own is not None:
-      flags = f"--input_mean={_flag(mean)} --input_std={_flag(std)} at the import"
-      yield Way(f"normaliser {name}", flags, _instead(own, (mean, std)))
-    elif name != "none, x":
-      none = NORMALISERS["none, x"]
-      before = f"normaliser {name} left out", "apply it in the function"
+      pixels = _instead(own, other)
+      if not all(map(np.allclose, pixels[1:], AS_THEY_ARE[1:])):
+        mean, std = (",".join(f"{value:g}" for value in values) for values in other)
+        flags = f"--input_mean={mean} --input_std={std} at the import"
+        yield Way(f"normaliser {name}", flags, pixels)
+    elif other != _NONE:
+      left_out = f"normaliser {name} left out", "apply it in the function"
+      yield Way(*left_out, _instead(_NONE, other))
       twice = f"normaliser {name} applied twice", "apply it once"
-      yield Way(*before, _instead(none, (mean, std)))
-      yield Way(*twice, _instead((mean, std), none))
+      yield Way(*twice, _instead(other, _NONE))
 
 
 def _instead(own: Normaliser, other: Normaliser) -> Pixels:
   """The pixels on which a network with its own normaliser is one with another."""
-  (mean, std), (other_mean, other_std) = (np.asarray(n, float) for n in (own, other))
-  return Pixels(False, std / other_std, mean - other_mean * std / other_std)
+  (mean, std), (m, s) = (map(np.asarray, pair) for pair in (own, other))
+  return Pixels(False, std / s, mean - m * std / s)
 
 
-def _crops(subject: Subject) -> Iterator[Way]:
+def _crops(subject: Subject) -> Iterator[tuple[Way, Images]]:
   """Other evaluation crops, if images are cropped at all."""
   made = subject.images.transform
   if not isinstance(made, functools.partial):
     return
   if made.func is not transforms.imagenet_eval:
     return
-  size, own = made.keywords["size"], dict(made.keywords)
-  resize = round(size * 256 / 224)
-  ways = [(size, resize, word) for word in ("opencv", "pillow", "bilinear")]
-  if subject.normaliser is not None:  # a function may want its own size
-    ways.append((288, -1, own.get("interpolation", "pillow")))
-  for side, shorter, word in ways:
-    keywords = {"size": side, "resize": shorter, "interpolation": word}
-    if keywords == own:
-      continue
-    name = f"crop {side} of {shorter}, {word}" if shorter > 0 else f"crop {side} alone"
-    transform = functools.partial(transforms.imagenet_eval, **keywords)
-    images = dataclasses.replace(subject.images, transform=transform)
-    flags = f"--resize={shorter} --interpolation={word} --size={side}"
-    yield Way(name, flags, images=images)
-
-
-def _flag(values: Sequence[float]) -> str:
-  return ",".join(f"{value:g}" for value in values)
+  size, own = made.keywords["size"], made.keywords["interpolation"]
+  ways = [(size, crop.resize_of(size), word) for word in crop.INTERPOLATIONS]
+  if subject.normaliser is not None:  # a function may take images of one size alone
+    ways += [(288, crop.STORED, own), (224, 256, own)]
+  for side, resize, word in dict.fromkeys(ways):
+    keywords = {"size": side, "resize": resize, "interpolation": word}
+    if keywords != made.keywords:
+      of = f"of {resize}, {word}" if resize != crop.STORED else "as stored"
+      flags = f"--size={side} --resize={resize} --interpolation={word}"
+      transform = functools.partial(transforms.imagenet_eval, **keywords)
+      images = dataclasses.replace(subject.images, transform=transform)
+      yield Way(f"crop {side} {of}", flags), images
 
 
 def _gain(base: Predictions, other: Predictions) -> tuple[float, float]:
