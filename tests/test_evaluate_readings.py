@@ -1,4 +1,4 @@
-"""pgd-random is what the end of a run reads, image for image, and says what it is not."""
+"""pgd-random counts what the end of a run counts, and says what it is not."""
 
 import json
 
@@ -70,7 +70,7 @@ def test_it_counts_what_a_run_ends_with(evaluate, tmp_path, monkeypatch):
   sizes = {row["steps"]: row["step_size"] for row in found["rows"]}
   assert sizes == {0: 0.0, 4: 4.0, 20: 1.0}
   first, _, last = found["rows"]
-  assert last["correct"] < first["correct"] and 0 < last["target_hits"]
+  assert last["correct"] < first["correct"] and last["target_hits"] > 0
   # Nothing takes it for a measure of robustness.
   assert not (tmp_path / "out" / suites.SUMMARY.rsplit("/")[-1]).exists()
   with pytest.raises(UserError, match="is not the folder of an evaluation"):
@@ -112,9 +112,7 @@ def test_its_picture_says_what_it_is_not(tmp_path):
 
 def draw(path):
   kept = []
-  rows = [
-    {"branch": "all", "steps": n, "correct": 9 - n, "images": 10} for n in (0, 4)
-  ]
+  rows = [{"branch": "all", "steps": n, "correct": 9 - n, "images": 10} for n in (0, 4)]
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(
       curves.Figure, "savefig", lambda figure, *_, **__: kept.append(figure)

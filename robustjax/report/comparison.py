@@ -8,8 +8,11 @@ from robustjax.paper.rows import TARGETED, Row
 from robustjax.paper.rows import Cell as Published
 from robustjax.report.conditions import NOT_RUN, PAPER_SCALE, Condition, Measurement
 from robustjax.report.document import SPACE, Cell, Table
+from robustjax.report.intervals import wilson
 from robustjax.report.suites import VERDICTS
+from robustjax.report.weights import Weights
 
+WEIGHTS = "published weights, measured here"
 DASH = "\N{EN DASH}"
 
 
@@ -94,7 +97,10 @@ def kind(condition: Condition) -> str:
 
 
 def compare(
-  table: paper.Table, conditions: Sequence[Condition], notes: Mapping[str, int]
+  table: paper.Table,
+  conditions: Sequence[Condition],
+  notes: Mapping[str, int],
+  weights: Sequence[Weights] = (),
 ) -> Table:
   """A table of the paper, published and measured, with the counts behind it.
 
@@ -102,13 +108,14 @@ def compare(
     table: from `paper.tables.TABLES`.
     conditions: the paper's first. Others appear if they have runs of these rows.
     notes: a key of `paper.notes.NOTES` -> its number.
+    weights: published networks that were measured; each has a line where a row does.
 
   Returns:
     A table with one number a row has a column for each condition, one with several a
     line.
   """
   shown = [c for c in conditions if c.is_paper or _has_runs(c, table)]
-  writer = _Writer(table, shown, notes)
+  writer = _Writer(table, shown, notes, weights)
   single = all(len(row.cells) == 1 for row in table.rows)
   return writer.columns() if single else writer.lines()
 
@@ -127,8 +134,10 @@ class _Writer:
     table: paper.Table,
     conditions: Sequence[Condition],
     notes: Mapping[str, int],
+    weights: Sequence[Weights],
   ):
     self._table = table
+    self._weights = weights
     self._conditions = conditions
     self._notes = notes
     self._counts: dict[str, None] = {}
@@ -163,6 +172,9 @@ class _Writer:
     head += [Cell(attack(reading), "published") for reading in table.readings]
     body: list[Sequence[Cell]] = []
     for row in table.rows:
+      weights = [
+        w for w in self._weights if (w.setting, "all") == (row.setting, row.branch)
+      ]
       # In the name's cell they leave a telephone room for numbers.
       rest = ", ".join(f"{name} {value}" for name, value in row.columns.items())
       name = Cell(
@@ -170,12 +182,13 @@ class _Writer:
         "label",
         notes=self._numbers(row.notes),
         small=(rest,) if rest else (),
-        rows=1 + len(shown),
+        rows=1 + len(shown) + len(weights),
       )
       line = [name, Cell("published", "text source")]
       line += [self._published(row.cells.get(reading)) for reading in table.readings]
       body.append(line)
       body += [self._line(row, condition) for condition in shown]
+      body += [self._weighed(row, found) for found in weights]
     absent = "; ".join(c.label for c in self._conditions if c not in shown)
     below = f"Not run: {absent}." if absent else ""
     caption = f"{table.title}. Accuracy in %. {TARGETED}"
@@ -194,6 +207,22 @@ class _Writer:
       missing = f"text missing {kind(condition)}"
       return source, Cell(texts.pop(), missing, columns=len(cells))
     return source, *cells
+
+  def _weighed(self, row: Row, weights: Weights) -> Sequence[Cell]:
+    """The line of published weights that were measured here."""
+    cells = [Cell(WEIGHTS, "text source paper", small=(weights.title,))]
+    for reading in self._table.readings:
+      found = weights.readings.get(reading)
+      if found is None:
+        cells.append(Cell(NOT_RUN, "missing paper"))
+        continue
+      rate, read = percent(found.correct / found.images), attack(reading)
+      counted = f"{found.correct:,} of {found.images:,} images"
+      self._counts[f"{row.label}, {read}, {WEIGHTS}: {rate}, {counted}"] = None
+      small = [span(wilson(found.correct, found.images))]
+      small += [] if found.agrees is not False else ["not reproduced"]
+      cells.append(Cell(rate, "paper", f"{read}: {counted}", small=small))
+    return cells
 
   def _numbers(self, keys: Sequence[str]) -> list[int]:
     return [self._notes[key] for key in keys if key in self._notes]

@@ -82,13 +82,14 @@ def build(folders: Sequence[Path]) -> Content:
   nets = inside.sections(groups, [other.run for other in others], problems)
   drawn = [figures.section(figure, groups, notes) for figure in published.FIGURES]
   used = [condition for condition in groups if condition.runs]
+  weights = [run.weights for run in found if run.weights]
   is_mini = any(condition.scale == MINI for condition in used)
   return Content(
     summary=_summary(found, used, others),
     foreign=[condition.label for condition in used if not condition.is_paper],
     miniature=settings.defaults(MINI) if is_mini else None,
     verdicts=list(filter(None, map(verdicts.table, groups))),
-    tables={t.number: compare(t, groups, notes) for t in TABLES},
+    tables={t.number: compare(t, groups, notes, weights) for t in TABLES},
     robustness=robustness.table(found),
     pairs=list(filter(None, map(robustness.pairs, groups))),
     sections=sorted([*drawn, *nets], key=lambda section: section.title),

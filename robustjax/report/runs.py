@@ -26,6 +26,7 @@ from robustjax.report.suites import (
   read_audits,
   read_suites,
 )
+from robustjax.report.weights import CARD, Weights, read_card
 
 PROGRESS = "evaluation.progress.json"
 CHECKPOINTS = "checkpoints"
@@ -74,6 +75,7 @@ class Run:
     progress: how far it has come.
     suites: its evaluations by attacks.
     audits: whether attacks on it can be trusted.
+    weights: what was measured of a published network, if it is one.
   """
 
   path: Path
@@ -93,6 +95,7 @@ class Run:
   progress: Progress
   suites: tuple[Suite, ...] = ()
   audits: tuple[Audit, ...] = ()
+  weights: Weights | None = None
 
   def standard(self, branch: str) -> Suite | None:
     """The suite "standard" through a branch that is also attacked, at the run's eps.
@@ -187,6 +190,11 @@ def _read(path: Path, name: str, problems: list[str]) -> Run | None:
     problem(METRICS, error)
   epochs = config.pop("epochs")
   progress = _progress(path, evaluation, spoilt, records, epochs)
+  weights = None
+  try:
+    weights = read_card(path / CARD)
+  except Damaged as error:
+    problem(CARD, error)
   suites, audits = read_suites(path, problem), read_audits(path, problem)
   return Run(
     path,
@@ -196,6 +204,7 @@ def _read(path: Path, name: str, problems: list[str]) -> Run | None:
     progress=progress,
     suites=suites,
     audits=audits,
+    weights=weights,
   )
 
 
