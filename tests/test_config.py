@@ -70,6 +70,7 @@ def test_unknown_variant_lists_the_known():
     ("data.broken_images", "ignore", "broken_images is 'ignore'; it may be 'stop', 's"),
     ("data.channels", 2, "data.channels is 2; it may be 1, 3"),
     ("data.transform", "imagenet", "needs config.data.channels=3"),
+    ("data.interpolation", "cubic", "may be 'opencv', 'pillow', 'bilinear'"),
     ("data.test_split", "train[:10%]", "'train\\[:10%\\]', which has images that the"),
     ("data.test_split", "test+train", "which has images that the run trains on"),
     ("data.test_split", "all", "which has images that the run trains on"),
@@ -94,6 +95,24 @@ def test_impossible_values_are_one_line(name, value, words):
   with pytest.raises(UserError, match=words) as caught:
     config.check(made)
   assert "\n" not in str(caught.value)
+
+
+def test_a_crop_fits_the_image_size():
+  made = config.base("test")
+  for resize in (-1, 224, 256, 448):
+    made.data.resize = resize
+    config.check(made)
+  for resize, words in (
+    (223, "resize is 223, and config.data.image_size, the centre of that, 224: .* 256"),
+    (0, "set data.resize to 224 or more"),
+    (-2, "or to -1, which does not resize"),
+    (449, "less than a quarter: set data.resize to 256"),
+  ):
+    made.data.resize = resize
+    with pytest.raises(UserError, match=words):
+      config.check(made)
+  made.data.transform = "small"
+  config.check(made)
 
 
 @pytest.mark.parametrize("split", ["test[:50%]", "val", "not_train", "trained"])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from robustjax.data import transforms
+from robustjax.data import crop, transforms
 from robustjax.errors import UserError
 
 
@@ -19,56 +19,12 @@ def noise(height, width, channels=3, seed=0):
   return rng(seed).integers(0, 256, (height, width, channels), dtype=np.uint8)
 
 
-@pytest.mark.parametrize("shape", [(300, 500), (500, 300), (256, 256), (60, 90)])
-def test_eval_crop_equals_pillow(shape):
-  image = noise(*shape)
-  height, width = shape
-  short = min(shape)
-  size = (round(width * 256 / short), round(height * 256 / short))
-  picture = Image.fromarray(image).resize(size, Image.Resampling.BICUBIC)
-  left, top = (size[0] - 224) // 2, (size[1] - 224) // 2
-  expected = np.asarray(picture.crop((left, top, left + 224, top + 224)))
+def test_eval_crop_is_fds_by_default():
+  image = noise(300, 451)
+  expected = crop.centre(image, 224, 256, "opencv")
   np.testing.assert_array_equal(transforms.imagenet_eval(image), expected)
-
-
-def whole_then_crop(image, size=224, resize=256):
-  """The evaluation crop without a thought for memory."""
-  height, width = image.shape[:2]
-  scale = resize / min(height, width)
-  tall, wide = int(height * scale + 0.5), int(width * scale + 0.5)
-  top, left = (tall - size) // 2, (wide - size) // 2
-  picture = Image.fromarray(image).resize((wide, tall), Image.Resampling.BICUBIC)
-  return np.asarray(picture)[top : top + size, left : left + size]
-
-
-@pytest.mark.parametrize("shape", [(1, 300), (300, 1), (8, 900), (4, 32), (33, 4)])
-def test_eval_crop_of_a_narrow_image_equals_pillow(shape):
-  image = noise(*shape)
-  np.testing.assert_array_equal(transforms.imagenet_eval(image), whole_then_crop(image))
-
-
-@pytest.mark.parametrize("shape", [(7, 900), (700, 3), (2100, 255)])
-@pytest.mark.parametrize("size, resize", [(224, 256), (64, 73), (28, 32)])
-def test_eval_crop_of_a_narrow_image_is_nearly_pillows(shape, size, resize):
-  image = noise(*shape)
-  out = transforms.imagenet_eval(image, size, resize).astype(int)
-  apart = np.abs(out - whole_then_crop(image, size, resize))
-  assert apart.max() <= 1
-  assert (apart > 0).mean() < 0.02
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (1, 60_000), (60_000, 1), (20_000, 300)])
-def test_eval_crop_never_makes_a_huge_image(shape, monkeypatch):
-  made = []
-
-  def keep(image, height, width, *box):
-    made.append(max(image.size, height * width * 3))
-    return np.zeros((height, width, 3), np.uint8)
-
-  monkeypatch.setattr(transforms, "_resize", keep)
-  out = transforms.imagenet_eval(np.zeros((*shape, 3), np.uint8))
-  assert out.shape == (224, 224, 3)
-  assert max(made) <= max(3 * shape[0] * shape[1], 8 * 256 * 256 * 3)
+  stored = transforms.by_name("imagenet", False, 288, -1, "pillow")
+  np.testing.assert_array_equal(stored(image), image[6:294, 82:370])
 
 
 @pytest.mark.parametrize("shape", [(300, 500), (20, 15), (1, 1), (8, 900), (900, 8)])
@@ -85,6 +41,18 @@ def test_train_falls_back_to_the_centre():
   np.testing.assert_array_equal(
     transforms._random_crop(image, rng(), 8), image[:, 446:454]
   )
+
+
+@pytest.mark.parametrize("shape", [(7, 901), (300, 20), (1, 60_000), (29, 333)])
+def test_the_middle_is_cut_as_if_from_the_resized_whole(shape):
+  for size in (64, 33):
+    left, top, right, bottom = transforms._middle(np.empty((*shape, 0)), size)
+    assert 0 <= left < right <= shape[1] and 0 <= top < bottom <= shape[0]
+    scale = min(shape) / size
+    np.testing.assert_allclose([right - left, bottom - top], min(shape), rtol=0.01)
+    # FD cuts whole pixels of the resized image.
+    assert abs(left + right - shape[1]) <= 1.01 * scale
+    assert abs(top + bottom - shape[0]) <= 1.01 * scale
 
 
 def test_crops_cover_the_stated_areas_and_aspects():
@@ -312,6 +280,8 @@ def test_by_name_scales_the_shorter_side_with_the_size():
 def test_unknown_name_lists_those_that_exist():
   with pytest.raises(UserError, match="'Imagenet': use one of imagenet, none, small"):
     transforms.by_name("Imagenet", True, 224)
+  with pytest.raises(UserError, match="no interpolation 'cubic': use one of opencv"):
+    transforms.by_name("imagenet", False, 224, 256, "cubic")
 
 
 def test_wrong_size_and_wrong_channels_are_named():

@@ -1,13 +1,20 @@
 """What is evaluated is opened, or refused in a line that says what to do."""
 
+import dataclasses
+
 import jax
 import networks
 import numpy as np
 import pytest
 from data_files import image_folder
 
+from robustjax.data import crop
+from robustjax.data.decode import decode
 from robustjax.errors import UserError
+from robustjax.evaluate import subject
+from robustjax.evaluate.__main__ import parser
 from robustjax.evaluate.subject import Wanted, open_subject
+from robustjax.run.data import Shown
 from robustjax.runtime import parallel
 
 MESH = parallel.mesh(jax.devices()[:1])
@@ -81,3 +88,37 @@ def test_a_file_of_images_is_known_by_what_it_holds(tmp_path):
     opened = open_subject("networks:function", Wanted(data=str(path)), MESH)
     names.append(opened.data["data"])
   assert names[0] == names[1] != names[2]
+
+
+def test_a_functions_images_are_cropped_as_it_is_said(folder):
+  read = subject.wanted(parser().parse_args(["x", f"--data={folder}", "--split=val"]))
+  read = dataclasses.replace(read, size=4)
+  for flags, name in (
+    ({}, "bilinear 5/4 stored"),
+    ({"resize": 7, "interpolation": "opencv"}, "opencv 7/4 stored"),
+    ({"resize": -1, "orientation": "exif"}, "4 exif"),
+  ):
+    opened = open_subject("networks:function", dataclasses.replace(read, **flags), MESH)
+    assert opened.data["crop"] == name
+    (found,) = opened.images.read([0])["image"]
+    source = opened.images.source
+    assert source.oriented == ("exif" in name)
+    stored = decode(source[0]["image"], 3)
+    expected = crop.centre(
+      stored, 4, flags.get("resize", 5), flags.get("interpolation", "bilinear")
+    )
+    np.testing.assert_array_equal(found, expected)
+  with pytest.raises(UserError, match="'none' crops nothing: leave --resize and"):
+    open_subject(
+      "networks:function", dataclasses.replace(read, transform="none", resize=0), MESH
+    )
+
+
+def test_a_runs_crop_keeps_its_proportion():
+  own = Shown("imagenet", 224, 256, "opencv", "exif")
+  assert subject._shown(Wanted(data="x"), own) == own
+  assert subject._shown(Wanted(size=448), own) == own._replace(size=448, resize=512)
+  assert subject._shown(Wanted(size=448), own._replace(resize=-1)).resize == -1
+  # Of a run that crops nothing, the length has no meaning.
+  whole = own._replace(transform="none", size=28)
+  assert subject._shown(Wanted(transform="imagenet"), whole).resize == 32

@@ -2,11 +2,13 @@
 
 import pytest
 from data_files import folder_config, image_folder
+from PIL import Image
 
 from experiments import mbn_alp
 from robustjax import config
+from robustjax.data import examples
 from robustjax.errors import UserError
-from robustjax.run.data import open_data
+from robustjax.run.data import data_names, open_data
 
 
 def test_imagenet_missing_tells_how_to_prepare_it(tmp_path):
@@ -69,3 +71,26 @@ def test_images_of_another_size_are_refused():
   c.data.image_size = 32
   with pytest.raises(UserError, match="has images of .*28.*not of 32 x 32 x 1"):
     open_data(c)
+
+
+def test_an_evaluation_is_named_by_its_crop_where_it_crops():
+  c = mbn_alp.get_config("")
+  assert data_names(c)["crop"] == "opencv 256/224 exif"
+  c.data.resize, c.data.orientation = -1, "stored"
+  assert data_names(c)["crop"] == "224 stored"
+  assert "crop" not in data_names(mbn_alp.get_config("mini"))
+
+
+def test_exif_data_turn_what_is_trained_and_evaluated_on(tmp_path):
+  folder = image_folder(tmp_path / "images", {"train": 1, "val": 1}, size=(12, 8))
+  exif = Image.Exif()
+  exif[0x0112] = 6
+  for path in folder.rglob("*.jpg"):
+    Image.open(path).save(path, exif=exif)
+  c = folder_config(folder)
+  c.data.classes, c.data.train_examples, c.data.test_examples = 2, 2, 2
+  c.data.class_digest = ""
+  for orientation, shape in (("exif", (12, 8, 3)), ("stored", (8, 12, 3))):
+    c.data.orientation = orientation
+    for source in open_data(c):
+      assert examples.read(source, lambda image: image, 0).image.shape == shape

@@ -76,6 +76,8 @@ def test_a_run_from_before_a_value_existed_goes_on(tmp_path, c):
     ("data.workers", 3),
     ("data.class_digest", ""),
     ("data.broken_images", "skip"),
+    ("data.resize", 288),
+    ("data.interpolation", "bilinear"),
   ],
 )
 def test_what_training_does_not_depend_on_may_change(tmp_path, c, name, value):

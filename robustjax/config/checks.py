@@ -199,6 +199,23 @@ def _wrong_crop(flat: Mapping[str, Any]) -> Iterator[tuple[Any, str]]:
   )
 
 
+def _wrong_crop(flat: Mapping[str, Any]) -> Iterator[tuple[Any, str]]:
+  resize, size = flat["data.resize"], flat["data.image_size"]
+  crops = flat["data.transform"] == "imagenet" and resize != -1
+  yield (
+    crops and resize < size,
+    f"data.resize is {resize}, and config.data.image_size, the centre of that, {size}:"
+    f" set data.resize to {size} or more, such as {round(size * 256 / 224)}, or to -1,"
+    " which does not resize",
+  )
+  yield (
+    crops and resize > 2 * size,
+    f"data.resize is {resize}, of which config.data.image_size={size} would show less"
+    f" than a quarter: set data.resize to {round(size * 256 / 224)}, in proportion as"
+    " 256 to 224",
+  )
+
+
 def _wrong_strategy(flat: Mapping[str, Any]) -> Iterator[tuple[Any, str]]:
   ratio, adv, group = (
     flat[name] for name in ("loss.clean_ratio", "loss.adv", "model.group")

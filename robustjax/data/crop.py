@@ -110,5 +110,5 @@ def _middle(image: Image) -> Image:
   """The part of a very long image that is resized; its centre is the image's."""
   most = _LONG * min(image.shape[:2])
   height, width = image.shape[:2]
-  top, left = (max(0, side - most + 1) // 2 for side in (height, width))
+  top, left = (max(0, side - most) // 2 for side in (height, width))
   return image[top : height - top, left : width - left]

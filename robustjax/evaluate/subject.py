@@ -211,20 +211,20 @@ def _shown(wanted: Wanted, default: Shown) -> Shown:
   Raises:
     UserError: a crop is wanted where nothing is cropped.
   """
-  of_crop = {"resize": wanted.resize, "interpolation": wanted.interpolation}
-  flags = {
-    **of_crop,
-    "transform": wanted.transform,
-    "size": wanted.size,
-    "orientation": wanted.orientation,
-  }
-  if wanted.resize is None and default.resize != crop.STORED:
-    # In proportion to the centre, as that of a run which crops is, or by custom.
-    crops = default.transform == "imagenet"
-    whole, centre = (default.resize, default.size) if crops else (256, 224)
-    flags["resize"] = round(whole * (wanted.size or default.size) / centre)
-  seen = default._replace(**{n: v for n, v in flags.items() if v is not None})
-  if seen.transform != "imagenet" and set(of_crop.values()) != {None}:
+  size, resize = wanted.size or default.size, default.resize
+  if default.transform != "imagenet":
+    resize = crop.resize_of(size)
+  elif resize != crop.STORED:  # in the same proportion
+    resize = round(resize * size / default.size)
+  seen = Shown(
+    wanted.transform or default.transform,
+    size,
+    resize if wanted.resize is None else wanted.resize,
+    wanted.interpolation or default.interpolation,
+    wanted.orientation or default.orientation,
+  )
+  is_wanted = wanted.resize is not None or wanted.interpolation
+  if is_wanted and seen.transform != "imagenet":
     raise UserError(
       f"the transform {seen.transform!r} crops nothing: leave --resize and"
       " --interpolation out, or say --transform=imagenet"
