@@ -28,6 +28,7 @@ _NOT_BELOW_ZERO = (
   "optimizer.warmup_epochs",
   "optimizer.warmup_from",
   "optimizer.weight_decay",
+  "train.epochs",
 )
 _ABOVE_ZERO = (
   "attack.step_size",
@@ -47,7 +48,6 @@ _ABOVE_ZERO = (
   "optimizer.lr_per_256",
   "optimizer.rmsprop_eps",
   "train.batch_size",
-  "train.epochs",
   "train.log_every_steps",
   "train.save_every_epochs",
 )
@@ -120,8 +120,12 @@ def _check_ranges(flat: Mapping[str, Any]) -> None:
 
 
 def _check_combinations(flat: Mapping[str, Any]) -> None:
-  pieces = *_wrong_pieces(flat), *_wrong_network(flat)
-  wrong = (*pieces, *_wrong_crop(flat), *_wrong_strategy(flat))
+  wrong = (
+    *_wrong_pieces(flat),
+    *_wrong_network(flat),
+    *_wrong_crop(flat),
+    *_wrong_strategy(flat),
+  )
   for is_wrong, message in wrong:
     if is_wrong:
       raise UserError(f"config.{message}")
@@ -199,28 +203,18 @@ def _wrong_crop(flat: Mapping[str, Any]) -> Iterator[tuple[Any, str]]:
   )
 
 
-def _wrong_crop(flat: Mapping[str, Any]) -> Iterator[tuple[Any, str]]:
-  resize, size = flat["data.resize"], flat["data.image_size"]
-  crops = flat["data.transform"] == "imagenet" and resize != -1
-  yield (
-    crops and resize < size,
-    f"data.resize is {resize}, and config.data.image_size, the centre of that, {size}:"
-    f" set data.resize to {size} or more, such as {round(size * 256 / 224)}, or to -1,"
-    " which does not resize",
-  )
-  yield (
-    crops and resize > 2 * size,
-    f"data.resize is {resize}, of which config.data.image_size={size} would show less"
-    f" than a quarter: set data.resize to {round(size * 256 / 224)}, in proportion as"
-    " 256 to 224",
-  )
-
-
 def _wrong_strategy(flat: Mapping[str, Any]) -> Iterator[tuple[Any, str]]:
   ratio, adv, group = (
     flat[name] for name in ("loss.clean_ratio", "loss.adv", "model.group")
   )
   both = adv and ratio
+  epochs, weights = flat["train.epochs"], flat["init.weights"]
+  yield epochs == 0 and not weights, f"train.epochs is {epochs}; it must be above 0"
+  yield (
+    epochs and weights,
+    "init.weights says that a run was imported and not trained: to train from it name"
+    " its folder with --config.init.run=DIR",
+  )
   yield (
     not adv and not ratio,
     "loss has neither adversarial nor clean images to train on",

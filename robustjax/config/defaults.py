@@ -29,6 +29,8 @@ class Init:
 
   # A finished run whose weights this one starts from (section 4.4).
   run: str = default("", "folder; from scratch if empty", "paper section 4.4")
+  # The file that this run's weights were imported from (robustjax.weights).
+  weights: str = default("", "file and SHA-256; trained here if empty", "ours")
 
 
 class Data:
@@ -208,11 +210,9 @@ CHOICES: Mapping[str, tuple[Any, ...]] = {
 # What was in effect before a value existed: an older config.json that lacks the name is
 # read as if it said so.
 BEFORE: Mapping[str, Any] = {
+  "init.weights": "",
   "data.class_digest": "",
   "data.broken_images": "stop",
-  "data.resize": 256,
-  "data.interpolation": "pillow",
-  "data.orientation": "stored",
   "model.bottleneck": 1,
   "model.cardinality": 1,
   "model.padding": "SAME",
@@ -220,6 +220,9 @@ BEFORE: Mapping[str, Any] = {
   "model.non_local": "none",
   "model.input_mean": (127.5,),
   "model.input_std": (127.5,),
+  "data.resize": 256,
+  "data.interpolation": "pillow",
+  "data.orientation": "stored",
   "model.scan": False,
   "model.remat": "none",
   "eval.attack": "",

@@ -50,7 +50,7 @@ class Way(NamedTuple):
 
 
 _REVERSED = Way(
-  "channels reversed", "the other --channels_order at the import", Pixels(reversed=True)
+  "channels reversed", "the other --channel_order at the import", Pixels(reversed=True)
 )
 
 
@@ -141,8 +141,8 @@ def _normalisers(subject: Subject) -> Iterator[Way]:
     if own is not None:
       pixels = _instead(own, other)
       if not all(map(np.allclose, pixels[1:], AS_THEY_ARE[1:])):
-        mean, std = (",".join(f"{value:g}" for value in values) for values in other)
-        flags = f"--input_mean={mean} --input_std={std} at the import"
+        mean, std = (",".join(f"{v / 255:.6g}" for v in values) for values in other)
+        flags = f"--mean={mean} --std={std} at the import"
         yield Way(f"normaliser {name}", flags, pixels)
     elif other != _NONE:
       left_out = f"normaliser {name} left out", "apply it in the function"

@@ -79,6 +79,8 @@ def run(args: argparse.Namespace) -> None:
   if args.layers:
     _list_layers(config)
     return
+  if not config.eval.eps:
+    raise UserError(f"{args.run} does not say how far attacks go: import it with --eps")
   with workdir.at_rest(args.run):
     mesh = parallel.mesh(jax.local_devices()[:1])
     state = saved.restore(config, args.run, mesh, args.step)

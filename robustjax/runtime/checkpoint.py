@@ -70,7 +70,7 @@ class Checkpoints:
       tree,
       force=True,  # the caller decides when; orbax has its own idea of intervals
       metrics=dict(metrics) if metrics else None,
-      custom_metadata={"shapes": _shapes(tree), "sha256": digests(tree)},
+      custom_metadata={"shapes": shapes(tree), "sha256": digests(tree)},
     )
 
   def restore(self, state: Any, step: int | None = None) -> Any:
@@ -94,7 +94,7 @@ class Checkpoints:
     )
     try:
       metadata = self._checkpointer.checkpointables_metadata(step).custom_metadata
-      self._check_model(step, metadata["shapes"], _shapes(abstract))
+      self._check_model(step, metadata["shapes"], shapes(abstract))
       tree = self._checkpointer.load(step, abstract)
     except UserError:
       raise
@@ -120,7 +120,7 @@ class Checkpoints:
       saved = dict(metadata["shapes"])
     except Exception as error:  # as in `restore`
       raise self._damaged(step, str(error)) from error
-    return saved == _shapes(flax.serialization.to_state_dict(state))
+    return saved == shapes(flax.serialization.to_state_dict(state))
 
   def _existing(self, step: int | None) -> int:
     steps = self.steps()
@@ -159,7 +159,7 @@ class Checkpoints:
     self._checkpointer.close()
 
 
-def _shapes(tree: Any) -> dict[str, str]:
+def shapes(tree: Any) -> dict[str, str]:
   """The dtype and shape of every array, by its path in the tree."""
   return {path: f"{x.dtype}{list(x.shape)}" for path, x in _leaves(tree)}
 

@@ -93,7 +93,7 @@ def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
+def replacing(path: Path) -> Iterator[IO[bytes]]:
   """A file that takes its place when it is whole, whenever the process dies."""
   part = path.with_name(path.name + ".part")
   with part.open("wb") as file:
@@ -105,13 +105,13 @@ def _replacing(path: Path) -> Iterator[IO[bytes]]:
 
 def write_atomically(path: Path, text: str) -> None:
   """Writes a file that is never seen half-written, whenever the process dies."""
-  with _replacing(path) as file:
+  with replacing(path) as file:
     file.write(text.encode())
 
 
 def save_array(path: Path, array: npt.NDArray[Any]) -> None:
   """Writes a .npy file that is never seen half-written."""
-  with _replacing(path) as file:
+  with replacing(path) as file:
     np.save(file, array, allow_pickle=False)
 
 

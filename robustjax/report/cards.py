@@ -1,14 +1,18 @@
 """What was measured of a published network beside its card: card.json, checked."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from robustjax.paper.rows import Row
 from robustjax.report.checked import Damaged, each, get, read_json
-from robustjax.report.document import clean
+from robustjax.report.document import Cell, clean
+from robustjax.report.intervals import wilson
+from robustjax.report.numbers import attack, percent, span
 
 CARD = "card.json"
+SOURCE = "published weights, measured here"
 _EPS = 16.0  # paper section 3: of all its tables
 _PROTOCOL = "pgd-random"
 
@@ -28,7 +32,7 @@ class Reading(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Weights:
+class Card:
   """A published network, measured here.
 
   Attributes:
@@ -41,8 +45,28 @@ class Weights:
   setting: str
   readings: Mapping[int, Reading]
 
+  def is_of(self, row: Row) -> bool:
+    """Whether it is the network of a row of the paper."""
+    return (self.setting, "all") == (row.setting, row.branch)
 
-def read_card(path: Path) -> Weights | None:
+  def line(self, readings: Sequence[int]) -> tuple[list[Cell], list[str]]:
+    """Its line of a table with a column for each reading, and the counts behind it."""
+    cells, counts = [Cell(SOURCE, "text source paper", small=(self.title,))], []
+    for steps in readings:
+      found = self.readings.get(steps)
+      if found is None:
+        cells.append(Cell("not read", "missing paper"))
+        continue
+      rate = percent(found.correct / found.images)
+      counted = f"{found.correct:,} of {found.images:,} images"
+      counts.append(f"{attack(steps)}, {SOURCE}: {rate}, {counted}")
+      small = [span(wilson(found.correct, found.images))]
+      small += ["not reproduced"] if found.agrees is False else []
+      cells.append(Cell(rate, "paper", f"{attack(steps)}: {counted}", small=small))
+    return cells, counts
+
+
+def read_card(path: Path) -> Card | None:
   """What card.json says, or None without the file.
 
   Raises:
@@ -56,7 +80,7 @@ def read_card(path: Path) -> Weights | None:
   readings = dict(rows)
   if len(readings) < len(rows):
     raise Damaged("a reading is there twice")
-  return Weights(title, setting, readings)
+  return Card(title, setting, readings)
 
 
 def _row(value: Any) -> tuple[int, Reading] | None:
