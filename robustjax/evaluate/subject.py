@@ -18,6 +18,9 @@ from robustjax.run.data import Images, Shown, data_names, images_of, open_data, 
 from robustjax.runtime import parallel
 from robustjax.weights.opened import opened
 
+# Mean and std of x -> (x - mean) / std: a value for all channels, or one a channel.
+Normaliser = tuple[tuple[float, ...], tuple[float, ...]]
+
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
@@ -33,6 +36,8 @@ class Subject:
     count: how many images, if a configuration says it.
     step: of the checkpoint; None if it is no run.
     folder: where results go if nobody says.
+    step_size: the least of its own readings, of 255, if a configuration says it.
+    normaliser: of a run's network; a function has its own inside.
   """
 
   name: str
@@ -44,6 +49,8 @@ class Subject:
   count: int | None
   step: int | None
   folder: Path
+  step_size: float | None = None
+  normaliser: Normaliser | None = None
 
   def branch(self, name: str | None) -> Network:
     """One branch: by default the adv one where there are two.
@@ -162,6 +169,8 @@ def _of_weights(path: Path, wanted: Wanted, mesh: Any) -> Subject:
     count=None if wanted.data else config.eval.images,
     step=step,
     folder=path if path.is_dir() else Path("runs") / path.stem,
+    step_size=config.eval.step_size or None,
+    normaliser=(tuple(config.model.input_mean), tuple(config.model.input_std)),
   )
 
 

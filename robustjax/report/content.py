@@ -11,9 +11,10 @@ from robustjax.paper import notes as published_notes
 from robustjax.paper import settings
 from robustjax.paper.tables import TABLES
 from robustjax.report import conditions, figures, inside, robustness, runs, verdicts
-from robustjax.report.comparison import attack, compare, percent
+from robustjax.report.comparison import compare
 from robustjax.report.conditions import Condition, Other
 from robustjax.report.document import Cell, Panel, Section, Table
+from robustjax.report.numbers import attack, percent
 from robustjax.report.runs import Run
 
 MINI = "mini"  # the small scale
@@ -82,13 +83,14 @@ def build(folders: Sequence[Path]) -> Content:
   nets = inside.sections(groups, [other.run for other in others], problems)
   drawn = [figures.section(figure, groups, notes) for figure in published.FIGURES]
   used = [condition for condition in groups if condition.runs]
+  cards = [run.card for run in found if run.card]
   is_mini = any(condition.scale == MINI for condition in used)
   return Content(
     summary=_summary(found, used, others),
     foreign=[condition.label for condition in used if not condition.is_paper],
     miniature=settings.defaults(MINI) if is_mini else None,
     verdicts=list(filter(None, map(verdicts.table, groups))),
-    tables={t.number: compare(t, groups, notes) for t in TABLES},
+    tables={t.number: compare(t, groups, notes, cards) for t in TABLES},
     robustness=robustness.table(found),
     pairs=list(filter(None, map(robustness.pairs, groups))),
     sections=sorted([*drawn, *nets], key=lambda section: section.title),

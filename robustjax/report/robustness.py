@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from robustjax.paper.claims import CLAIMS, Side
 from robustjax.paper.rows import TARGETED
 from robustjax.report import paired
-from robustjax.report.comparison import attack, kind, names, percent, span
+from robustjax.report.comparison import kind, names
 from robustjax.report.conditions import Condition
 from robustjax.report.document import Cell, Table
 from robustjax.report.files import Adaptive, Row
 from robustjax.report.intervals import wilson
+from robustjax.report.numbers import attack, percent, span
 from robustjax.report.runs import Run
 from robustjax.report.suites import Suite
 

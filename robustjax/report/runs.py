@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from robustjax.errors import UserError
+from robustjax.report.cards import CARD, Card, read_card
 from robustjax.report.checked import MOST, Damaged
 from robustjax.report.document import clean
 from robustjax.report.files import (
@@ -75,6 +76,7 @@ class Run:
     progress: how far it has come.
     suites: its evaluations by attacks.
     audits: whether attacks on it can be trusted.
+    card: what was measured of a published network, if it is one.
   """
 
   path: Path
@@ -94,6 +96,7 @@ class Run:
   progress: Progress
   suites: tuple[Suite, ...] = ()
   audits: tuple[Audit, ...] = ()
+  card: Card | None = None
 
   @property
   def weights(self) -> str:
@@ -198,6 +201,11 @@ def _read(path: Path, name: str, problems: list[str]) -> Run | None:
   except Damaged as error:
     problem(METRICS, error)
   epochs = config.pop("epochs")
+  card = None
+  try:
+    card = read_card(path / CARD)
+  except Damaged as error:
+    problem(CARD, error)
   suites, audits = read_suites(path, problem), read_audits(path, problem)
   if config["values"].get("init.weights"):
     evaluated = "evaluated by attacks" if suites else "not evaluated"
@@ -212,6 +220,7 @@ def _read(path: Path, name: str, problems: list[str]) -> Run | None:
     progress=progress,
     suites=suites,
     audits=audits,
+    card=card,
   )
 
 

@@ -27,6 +27,11 @@ from robustjax.training.state import TrainState
 _INIT, _TRAIN, _VALIDATION, _EVALUATION = range(4)
 
 
+def evaluation_key(seed: int) -> jax.Array:
+  """The PRNG key of an evaluation's targets and starts."""
+  return jax.random.fold_in(jax.random.key(seed), _EVALUATION)
+
+
 @dataclasses.dataclass(frozen=True)
 class Run:
   """One run: its configuration and what it works on.
@@ -126,7 +131,7 @@ def evaluation(run: Run, state: TrainState) -> dict[str, Any]:
     steps.evaluation_steps(config, run.mesh),
     network.branches(config, state.variables),
     batches_from,
-    key=run.key(_EVALUATION),
+    key=evaluation_key(config.seed),
     plan=trajectory.trajectories(values.readings, values.eps, values.step_size),
     eps=values.eps,
     images=values.images,
