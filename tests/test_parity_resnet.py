@@ -11,21 +11,9 @@ import pytest
 
 from robustjax.models import norm as norms
 from robustjax.models import resnet
+from tests.torch_networks import lively, torch, torchvision
 
 pytestmark = pytest.mark.parity
-
-WHY = "`make parity` installs what the parity tests compare with"
-torch = pytest.importorskip("torch", reason=WHY)
-try:
-  torchvision = pytest.importorskip("torchvision", reason=WHY)
-except RuntimeError:
-  # A torchvision built for another torch (the GPU's beside the CPU's) does not load
-  # its operators, and its import fails for want of these two. No net here needs
-  # them. They last as long as OPERATORS does.
-  OPERATORS = torch.library.Library("torchvision", "DEF")
-  for operator in ("nms", "qnms"):
-    OPERATORS.define(f"{operator}(Tensor a, Tensor b, float c) -> Tensor")
-  torchvision = pytest.importorskip("torchvision", reason=WHY)
 
 LAYERS = {
   "conv1": "conv0",
@@ -73,15 +61,7 @@ def convert(named):
 def make(depth):
   """torchvision's net, and ours with variables that are torchvision's."""
   torch.manual_seed(0)
-  theirs = getattr(torchvision.models, f"resnet{depth}")(weights=None)
-  for name, tensor in theirs.state_dict().items():
-    # Nothing of a norm layer stays at its initial 0 or 1, so that it matters.
-    if name.endswith("running_var"):
-      tensor.uniform_(0.5, 2.0)
-    elif tensor.ndim == 1 and name.endswith("weight"):
-      tensor.uniform_(0.5, 1.5)
-    elif tensor.ndim == 1:
-      tensor.normal_(0.0, 0.3)
+  theirs = lively(getattr(torchvision.models, f"resnet{depth}")(weights=None))
   ours = resnet.make(depth, norm=norms.batch(), padding="symmetric")
   return theirs, ours, convert(theirs.state_dict())
 

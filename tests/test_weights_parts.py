@@ -68,9 +68,9 @@ def test_a_copy_that_lacks_an_array_is_another_network(missing):
 def test_one_of_two_networks_is_chosen_by_its_part(roots, part, seed):
   prefixes = [f"{root}." if root else "" for root in roots]
   arrays = made.under(prefixes[0], ONE) | made.under(prefixes[1], OTHER)
-  with pytest.raises(UserError, match=r"2 networks.*choose one with part=") as error:
+  with pytest.raises(UserError, match=r"2 networks.*choose one with --part=") as error:
     recognise.recognise(made.file(arrays))
-  assert all(f"part={root or '.'}" in str(error.value) for root in roots)
+  assert all(f"--part={root or '.'}" in str(error.value) for root in roots)
   found = recognise.recognise(made.file(arrays), part=part)
   made.assert_same(found.variables, made.variables(seed=seed))
   whys = {why for why in found.unused.values() if why != "count of batches"}
@@ -89,6 +89,8 @@ def test_what_training_left_is_known():
   left = {
     "optimizer.state.0.momentum_buffer": np.ones((4, 3)),
     "optimizer.state.0.step": np.array(3.0),
+    "optimizer_states.0.state.1.exp_avg": np.ones(3),
+    "lr_scheduler.base_lrs": np.ones(2),
     "amp_scaler.scale": np.array(2.0),
     "epoch": np.array(90),
     "best_acc1": np.array(55.0),

@@ -43,7 +43,7 @@ def test_what_fd_has():
     "exif",
   ]
   assert values["data.classes"] == 5
-  assert any("channel_order=rgb" in note for note in found.notes)
+  assert any("--channel_order=rgb" in note for note in found.notes)
 
 
 def test_what_pytorch_has():
@@ -74,6 +74,17 @@ def test_a_published_depth_is_called_by_its_number():
   values = plain(recognise.recognise(made.file(TORCH)))
   assert values["model.depth"] == 0
   assert (values["model.stages"], values["model.block"]) == ((2, 1), "bottleneck")
+
+
+def test_what_arrays_leave_in_doubt_is_noted():
+  lost = made.BOTTLENECK._replace(stages=(3, 4, 6, 2), width=1)
+  whole = lost._replace(stages=(3, 4, 6, 3))
+  small = made.BASIC._replace(stem=3, channels=1)
+  for net, said in ((lost, "(3, 4, 6, 2) bottleneck"), (small, "stride 1")):
+    notes = recognise.recognise(made.file(made.state_dict(net))).notes
+    assert any(said in note for note in notes)
+  notes = recognise.recognise(made.file(made.state_dict(whole))).notes
+  assert not any("published" in note or "stride" in note for note in notes)
 
 
 @pytest.mark.parametrize("arrays", [FD, TORCH])

@@ -101,7 +101,8 @@ def depth(net: Architecture) -> int | None:
 def words(net: Architecture) -> str:
   """The network in a few words, for messages."""
   number = depth(net)
-  name = f"ResNet-{number}" if number else f"{net.block} ResNet of {net.stages} blocks"
+  stages = net.stages if len(net.stages) < 9 else f"{len(net.stages)} stages of"
+  name = f"ResNet-{number}" if number else f"{net.block} ResNet of {stages} blocks"
   more = [f"width {net.width}"]
   more += [f"bottleneck {net.bottleneck}"] if net.bottleneck > 1 else []
   more += [f"cardinality {net.cardinality}"] if net.cardinality > 1 else []

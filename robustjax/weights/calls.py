@@ -56,10 +56,12 @@ class Calls:
     name = function.name if isinstance(function, Named | Object) else "unnamed"
     if name == "copyreg._reconstructor":
       check(isinstance(args[0], Named), "an object without a class")
+      if isinstance(args[2], Object):  # what a class of one's own has of a dict
+        return Object(args[0].name, pairs=args[2].pairs)
       name, args = args[0].name, args[2:] if args[2] is not None else ()
     if name == "torch._tensor._rebuild_from_type_v2":
-      check(isinstance(args[0], Named) and isinstance(args[1], tuple), "an odd tensor")
-      name, args = args[0].name, args[1]
+      check(isinstance(args[0], Named) and isinstance(args[2], tuple), "an odd tensor")
+      name, args = args[0].name, args[2]
     if name.startswith("torch._utils._rebuild_"):
       return _tensor(name.removeprefix("torch._utils._rebuild_"), args)
     if name in ("collections.OrderedDict", "builtins.dict"):

@@ -7,10 +7,11 @@ import collections
 import dataclasses
 import hashlib
 import io
-import lzma
 import math
 import pathlib
 import struct
+import tokenize
+import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -32,19 +33,22 @@ _ROOM, _TIMES = (
   8,
 )  # its arrays may be larger than the file: the room, and times
 
-# How zipfile and NumPy report damage.
+# How zipfile, json and NumPy report damage.
 _DAMAGED = (
   ValueError,
+  TypeError,
+  AttributeError,
+  LookupError,
   EOFError,
   OSError,
-  RuntimeError,  # encrypted; NotImplementedError: compressed in an unknown way
-  LookupError,
+  RuntimeError,
   MemoryError,
   OverflowError,
+  SyntaxError,
   struct.error,
+  tokenize.TokenError,
   zipfile.BadZipFile,
   zlib.error,
-  lzma.LZMAError,
 )
 _AGAIN = "fetch it again from where you have it, and compare the size"
 # What other files begin with, in lower case, behind blanks.
@@ -104,7 +108,9 @@ def read(path: pathlib.Path) -> File:
   """
   content = _content(path)
   try:
-    form, (arrays, extras) = _read(content)
+    with warnings.catch_warnings():
+      warnings.simplefilter("ignore")  # of odd escapes in names and in headers
+      form, (arrays, extras) = _read(content)
     size = sum(array.nbytes for array in arrays.values())
     _limit("its arrays are", size, len(content))
   except Refused as error:
@@ -144,7 +150,7 @@ def _read(content: bytes) -> tuple[str, Contents]:
     return _read_zip(content)
   if torchfiles.MAGIC in content[:32]:
     return "torch, legacy", torchfiles.read_legacy(content)
-  if content[8:9] == b"{":
+  if content[5:9] == b"\0\0\0{":  # the header's length, and its first character
     return "safetensors", safetensors.read(content)
   start = content[:512].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
   for word, what in _OTHERS.items():
@@ -177,6 +183,9 @@ def _read_zip(content: bytes) -> tuple[str, Contents]:
   for name, count in names.items():
     if count > 1:
       raise Refused(f"it holds {name!r} {count} times: save it again")
+  for info in archive.infolist():
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+      raise Refused(f"{info.filename!r} is compressed in a rare way: save it again")
   size = sum(info.file_size for info in archive.infolist())
   _limit("it unpacks to", size, len(content))
   if any(name.split("/")[-1] == "data.pkl" for name in names):
@@ -191,7 +200,7 @@ def _read_npz(archive: zipfile.ZipFile) -> Contents:
   arrays, extras = {}, {}
   for member in archive.namelist():
     name = member.removesuffix(".npy")
-    if name == member or not name.isprintable():
+    if pickled.printable(name) == member:
       raise Refused(f"it holds {member!r}, which is no array: save it with np.savez")
     array = _array(name, archive.read(member))
     if array.dtype.kind in "US":

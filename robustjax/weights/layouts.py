@@ -210,5 +210,5 @@ def _flat(tree: Mapping[str, Any], path: Path = ()) -> list[tuple[Path, Any]]:
 def _no_such_block(layout: Layout) -> UserError:
   return UserError(
     f"the network has non-local blocks, which {layout.library}'s ResNets lack:"
-    " export it in FD's form"
+    " take --to=fd"
   )

@@ -22,12 +22,12 @@ _COUNT = "num_batches_tracked"
 
 # What training leaves beside a network, by a part of the name.
 _OF_TRAINING = {
-  **dict.fromkeys(
-    ("optimizer", "optim", "optimizer_state_dict", "optimizer_state"),
-    "state of the optimiser: momentum",
-  ),
-  **dict.fromkeys(("scheduler", "lr_scheduler", "schedule"), "state of the schedule"),
-  **dict.fromkeys(("amp", "amp_scaler", "scaler"), "state of mixed precision"),
+  re.compile(pattern): why
+  for pattern, why in (
+    (r"opt|optim(izer)?s?(_states?)?(_dict)?", "state of the optimiser: momentum"),
+    (r"(lr_)?schedule(rs?)?(_state)?(_dict)?", "state of the schedule"),
+    (r"amp|(amp_)?scaler", "state of mixed precision"),
+  )
 }
 _OF_FD = {
   "EMA": "average of a reading",
@@ -95,13 +95,13 @@ def chosen(arrays: Arrays, part: str | None) -> Part | None:
       root for root in members if _begins(root, _keys(at))
     ]
   if not wanted:
-    raise UserError(f"no network under {part!r}: there is {_listed(members)}")
+    raise UserError(f"no network under --part={part}: there is {_listed(members)}")
   first, *rest = wanted
   for root in rest:
     if (name := _difference(members[first], members[root])) is not None:
       raise UserError(
         f"{len(rest) + 1} networks, {_listed(wanted)}, which differ first in {name}:"
-        f" choose one with part={first or '.'} or part={root or '.'}"
+        f" choose one with --part={first or '.'} or --part={root or '.'}"
       )
   others = [
     root
@@ -166,9 +166,9 @@ def no_weight(name: str, part: Part, used: Mapping[str, str], size: int) -> str 
   if (other := of_another(name, part)) is not None:
     return f"of the network under {other or '.'}, which was not chosen"
   *keys, last = name.split(".")
-  for key in keys:
-    if key in _OF_TRAINING:
-      return _OF_TRAINING[key]
+  for pattern, why in _OF_TRAINING.items():
+    if any(map(pattern.fullmatch, keys)):
+      return why
   return "a number of the training" if size == 1 and _READING.fullmatch(last) else None
 
 

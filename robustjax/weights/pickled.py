@@ -172,9 +172,7 @@ class _Walk:
       raise Refused(f"it is nested more than {DEEPEST} deep: save the weights alone")
     for key, child in children:
       name = f"{path}.{key}" if path and key else path or key
-      if len(name) > LONGEST_NAME or not name.isprintable():
-        raise Refused(f"a name in it is no name of weights: {text(name)}")
-      yield from self.leaves(child, name, [*above, id(node)])
+      yield from self.leaves(child, printable(name), [*above, id(node)])
 
   def _children(self, node: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(node, list | tuple):
@@ -182,7 +180,7 @@ class _Walk:
         yield from ((str(index), item) for index, item in enumerate(node))
     elif isinstance(node, Object):
       if not self._all_plain(node.args):
-        yield from ((str(index), item) for index, item in enumerate(node.args))
+        yield from ((f"args.{index}", item) for index, item in enumerate(node.args))
       yield from ((str(index), item) for index, item in enumerate(node.items))
       yield from ((_key(key), value) for key, value in node.pairs)
       for state in node.states:
@@ -195,10 +193,10 @@ class _Walk:
 
 
 def _attributes(state: Any) -> Iterator[tuple[str, Any]]:
-  if isinstance(state, tuple) and len(state) == 2:  # with those of __slots__
-    for part in state:
-      yield from _attributes(part)
-  elif isinstance(state, Object) and state.name == "dict":
+  if isinstance(state, tuple) and len(state) == 2 and _is_dict(state[1]):
+    yield from _attributes(state[0])
+    yield from _attributes(state[1])  # those of __slots__
+  elif _is_dict(state):
     for key, value in state.pairs:
       if isinstance(key, str) and key in _OF_A_MODULE and isinstance(value, Object):
         if value.pairs:
@@ -209,6 +207,10 @@ def _attributes(state: Any) -> Iterator[tuple[str, Any]]:
     yield "state", state
 
 
+def _is_dict(value: Any) -> bool:
+  return isinstance(value, Object) and value.name == "dict"
+
+
 def _key(key: Any) -> str:
   return key if isinstance(key, str) else text(key)
 
@@ -216,6 +218,13 @@ def _key(key: Any) -> str:
 def _is_plain(value: Any) -> bool:
   simple = bool | int | float | complex | str | bytes | bytearray | Named
   return value is None or isinstance(value, simple)
+
+
+def printable(name: str) -> str:
+  """A name, unless it is none of weights and could spoil a terminal: then `Refused`."""
+  if len(name) > LONGEST_NAME or not name.isprintable():
+    raise Refused(f"a name in it is no name of weights: {text(name)}")
+  return name
 
 
 def text(value: Any) -> str:
@@ -233,5 +242,5 @@ def text(value: Any) -> str:
     return f"<{text(value.name)[1:-1]}>"
   if isinstance(value, Object):
     args = text(value.args) if value.args else ""
-    return "{}" if value.name == "dict" else f"<{text(value.name)[1:-1]}{args}>"
+    return "{}" if _is_dict(value) else f"<{text(value.name)[1:-1]}{args}>"
   return repr(value) if _is_plain(value) else f"<{type(value).__name__}>"

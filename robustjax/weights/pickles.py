@@ -152,7 +152,8 @@ class _Machine:
 
   def _stack_global(self, _: None) -> None:
     name, module = self.stack.pop(), self.stack.pop()
-    check(isinstance(name, str) and isinstance(module, str), "a name that is no text")
+    for part in (module, name):  # which may be long and used again and again
+      check(isinstance(part, str) and len(part) < 1000, "a name of no function")
     self.stack.append(Named(modern(f"{module}.{name}")))
 
   def _inst(self, name: str) -> None:

@@ -69,7 +69,7 @@ def recognise(
   try:
     if any(map(FD.in_block.match, file.arrays)):
       if part is not None:
-        raise UserError("part= is for PyTorch files, and its names are FD's")
+        raise UserError("--part is for PyTorch files, and its names are FD's")
       return _of_fd(file, kind, channel_order or FD.channel_order)
     if (found := parts.chosen(file.arrays, part)) is not None:
       return _of_torch(file, found, kind, channel_order or TORCH.channel_order)
@@ -85,7 +85,7 @@ def recognise(
 
 def _of_fd(file: File, kind: Kind | None, order: ChannelOrder) -> Recognised:
   if kind not in (None, "fd"):
-    raise UserError(f"its names are FD's, so it is not of {kind}")
+    raise UserError(f"its names are FD's, so --kind={kind} is wrong")
   full: dict[str, str] = {}
   for name in file.arrays:
     short = name.removesuffix(":0")
@@ -106,18 +106,20 @@ def _of_fd(file: File, kind: Kind | None, order: ChannelOrder) -> Recognised:
     "model.input_std": ((127.5,), "FD: x / 127.5 - 1"),
     **_crop("opencv", "exif", "FD: cv2's INTER_CUBIC to 256, centre 224"),
   }
-  note = (
-    f"conv0 is taken to see {order.upper()} images: its weights do not say; where the"
-    f" clean accuracy is far too low, import with channel_order={_OTHER[order]}"
-  )
-  return Recognised("fd", values, variables, unused, (note,))
+  notes = _doubts(net)
+  if net.channels == 3:
+    notes.append(
+      f"conv0 is taken to see {order.upper()} images, which its weights do not show;"
+      f" if clean accuracy is far too low, import with --channel_order={_OTHER[order]}"
+    )
+  return Recognised("fd", values, variables, unused, tuple(notes))
 
 
 def _of_torch(
   file: File, part: parts.Part, kind: Kind | None, order: ChannelOrder
 ) -> Recognised:
   if kind == "fd":
-    raise UserError("its names are torchvision's, so it is not of fd")
+    raise UserError("its names are torchvision's, so --kind=fd is wrong")
   net = fit.told(TORCH, part.arrays, part.prefix)
   variables, names = fit.variables(TORCH, net, part.arrays, part.prefix, order)
   used = {name: part.prefix + name for name in names}
@@ -132,7 +134,7 @@ def _of_torch(
     "model.padding": ("symmetric", "PyTorch"),
     **_crop("bilinear", "stored", "torchvision's evaluation: 256 bilinear, centre 224"),
   }
-  notes = ["the crop is not in the file: torchvision's is taken"]
+  notes = [*_doubts(net), "the crop is not in the file: torchvision's is taken"]
   _scale(values, notes, scaling, net.channels)
   _activate(values, notes, kind, net)
   kind = kind or _kind(file, part, scaling)
@@ -146,6 +148,16 @@ def _or_error(why: str | None, name: str, file: File, net: Architecture) -> str:
       f" {architecture.words(net)}, nor known to be anything else"
     )
   return why
+
+
+def _doubts(net: Architecture) -> list[str]:
+  """What is odd about a network, though all of its arrays fit."""
+  notes = []
+  if architecture.depth(net) is None:
+    notes.append(f"no published ResNet has stages of {net.stages} {net.block} blocks")
+  if net.stem == 3:
+    notes.append("the stem is taken to have stride 1, which its weights do not show")
+  return notes
 
 
 def _network(net: Architecture) -> _Values:
@@ -192,7 +204,7 @@ def _scale(
     source = "not in the file; " + ("ImageNet's" if channels == 3 else "to -1..1")
     notes.append(
       f"no normaliser in the file: mean {mean} and std {std} of pixels of 0..1 are"
-      " taken; a network without one has input_mean=0 and input_std=255"
+      " taken; a network without one needs --mean=0 --std=1"
     )
   for name, of_one in (("model.input_mean", mean), ("model.input_std", std)):
     values[name] = tuple(round(255 * x, 6) for x in of_one), source
@@ -206,7 +218,7 @@ def _activate(
   gelu = kind == "ares" and net.bottleneck == bottleneck
   values["model.activation"] = ("gelu", "ARES") if gelu else ("relu", "torchvision")
   if kind is None and net.bottleneck == bottleneck:
-    notes.append("the activation is taken to be ReLU; ARES's is GELU: say kind=ares")
+    notes.append("the activation is taken to be ReLU; ARES's is GELU: --kind=ares")
 
 
 def _kind(file: File, part: parts.Part, scaling: normaliser.Normaliser | None) -> Kind:

@@ -63,17 +63,18 @@ def read(content: bytes) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
   metadata = header.pop("__metadata__", {})
   numbers = memoryview(content)[8 + length :]
   arrays, end = {}, 0
-  for name, entry in sorted(header.items(), key=_start):
-    if not name.isprintable():
-      raise Refused(f"a name in it is no name of weights: {pickled.text(name)}")
-    arrays[name] = _array(name, entry, numbers[end:])
+  for name, entry in sorted(header.items(), key=_place):
+    if _place((name, entry))[0] != end:
+      raise Refused(f"{name} does not begin where another ends: save it again")
+    arrays[pickled.printable(name)] = _array(name, entry, numbers[end:])
     end += arrays[name].nbytes
   if end != len(numbers):
     raise Refused(
       f"its header describes {end:,} bytes of {len(numbers):,}: fetch it again"
     )
   return arrays, {
-    f"__metadata__.{key}": pickled.text(value) for key, value in metadata.items()
+    pickled.printable(f"__metadata__.{key}"): pickled.text(value)
+    for key, value in metadata.items()
   }
 
 
@@ -107,13 +108,13 @@ def write(
       file.write(np.ascontiguousarray(array).tobytes())
 
 
-def _start(item: tuple[str, Any]) -> tuple[int, int]:
+def _place(item: tuple[str, Any]) -> tuple[int, int]:
   start, end = item[1]["data_offsets"]
   return int(start), int(end)
 
 
 def _array(name: str, entry: Any, numbers: memoryview) -> npt.NDArray[Any]:
-  """The array that begins where the one before ended, without holes as is the rule."""
+  """The array that the numbers begin with."""
   kind, shape, (start, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
   if kind not in _DTYPES:
     raise Refused(f"{name} is of the type {kind!r}: save it as F32")

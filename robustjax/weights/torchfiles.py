@@ -116,18 +116,21 @@ def _places(
   places = {}
   for key in keys:
     storage = storages[key]
-    (count,) = struct.unpack_from("<q", content, start)
+    count = int.from_bytes(content[start : start + 8], "little")
     if count != storage.count:
       raise Refused(
         f"its storage {key!r} is of {count} numbers instead of {storage.count}: fetch"
         " the file again"
       )
     end = start + 8 + count * _dtype(storage.kind).itemsize
+    if end > len(content):
+      break
     places[key] = memoryview(content)[start + 8 : end]
     start = end
-  if start != len(content):
+  if len(places) < len(keys) or start < len(content):
     raise Refused(
-      f"it has {len(content):,} bytes and should have {start:,}: fetch it again"
+      f"it has {len(content):,} bytes, which hold {len(places)} of its {len(keys)}"
+      f" storages and {len(content) - start:,} more: fetch it again"
     )
   return places
 
