@@ -18,18 +18,9 @@ torch = pytest.importorskip("torch", reason=WHY)
 
 FORMS = {"torch": True, "torch, legacy": False}
 DTYPES = [
-  "float32",
-  "float64",
-  "float16",
-  "bfloat16",
-  "int64",
-  "int32",
-  "int16",
-  "int8",
-  "uint8",
-  "bool",
+  *("float32", "float64", "float16", "bfloat16", "complex64"),
+  *("int64", "int32", "int16", "int8", "uint8", "uint16", "bool"),
 ]
-DTYPES += ["complex64", "uint16"]
 
 
 def numpy(tensor):
@@ -159,7 +150,7 @@ class Dill(pickle._Pickler):
   def save_type(self, cls):
     self.write(b"cdill._dill\n_load_type\n")
     self.save("ObjectType")
-    self.write(b"\x85Rq\x7f")
+    self.write(b"\x85R")
 
   dispatch[type] = save_type
 

@@ -121,6 +121,7 @@ def array(shape, descr="<f4"):
     (archive(**{"w.npy": npy("{'a'")}), "damaged"),
     (archive(**{"w.npy": npy("(" * 5000)}), "damaged"),
     (archive(**{"w.npy": npy("{[]: 1}")}), "damaged"),
+    (archive(**{"w.npy": npy("a\n    b\n  c\n")}), "damaged"),
     (archive(**{"w.npy": b"no"}), "damaged"),
     (zip_of([("w.npy", array((2,)))], zipfile.ZIP_LZMA), "rare way"),
   ],
@@ -140,9 +141,10 @@ def test_an_array_of_objects_is_named(tmp_path):
 
 
 def test_words_beside_the_arrays(tmp_path):
-  path = npz(tmp_path / "w", {"w:0": np.ones((2, 3), order="F"), "names": ["a", "b"]})
-  found = files.read(path)
+  columns = np.arange(6).reshape(3, 2).T
+  found = files.read(npz(tmp_path / "w", {"w:0": columns, "names": ["a", "b"]}))
   assert list(found.arrays) == ["w:0"]
+  np.testing.assert_array_equal(found.arrays["w:0"], columns)
   assert found.extras == {"names": "['a', 'b']"}
 
 

@@ -22,6 +22,11 @@ class Slotted:
   __slots__ = ("left", "right")
 
 
+class Keyed:
+  def __getnewargs_ex__(self):
+    return (), {"w": np.ones(2)}
+
+
 class Odd(dict):
   """With items, attributes and arguments, as a dict of one's own may have."""
 
@@ -168,6 +173,11 @@ def test_a_few_bytes_cannot_copy_a_long_text_again_and_again():
   again += b"q\x030" + b"h\x01(h\x02h\x03tR" * 50 + b"l."
   with pytest.raises(pickled.Refused, match="again and again"):
     load(again)
+
+
+def test_arguments_by_keyword_are_kept():
+  arrays, _ = load(pickle.dumps([Keyed()], 4))
+  assert list(arrays) == ["0.w"]
 
 
 def test_what_is_within_itself_ends():

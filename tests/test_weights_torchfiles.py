@@ -23,10 +23,10 @@ def same(found, arrays):
     np.testing.assert_array_equal(found[name], array)
 
 
-def storage(count, key="0", kind="Float"):
+def storage(count, key="0", kind="Float", view=b""):
   """The opcodes of a storage, which those of a tensor begin with."""
   parts = [b"(", text("storage"), f"ctorch\n{kind}Storage\n".encode(), text(key)]
-  return b"".join([*parts, text("cpu"), b"J", struct.pack("<i", count), b"tQ"])
+  return b"".join([*parts, text("cpu"), b"J", struct.pack("<i", count), view, b"tQ"])
 
 
 def integers(*values):
@@ -52,11 +52,14 @@ def test_views_and_calls(tmp_path, form):
   """A tensor is a part of its storage; what else the pickle says is told, not done."""
   marker = tmp_path / "marker"
   more = text("view") + tensor(2, [3, 2], [2, 9]) + text("cut") + tensor(70, [2], [1])
+  # Elements 60 to 69 of the storage, and of these the third and the fourth.
+  ten = storage(72, view=b"(" + text("1of0") + b"K<K\nt")
+  more += text("ten") + HEAD + ten + b"K\x02" + integers(2) + integers(1) + b"\x89NtR"
   more += text("evil") + call("posix", "system", f"touch {marker}")
   found = files.read(FORMS[form](tmp_path / "w", more=more))
   flat = ARRAYS["conv1.weight"].ravel()
   view = flat[[[2, 11], [4, 13], [6, 15]]]
-  same(found.arrays, ARRAYS | {"view": view, "cut": flat[70:]})
+  same(found.arrays, ARRAYS | {"view": view, "cut": flat[70:], "ten": flat[62:64]})
   assert found.extras == {"evil": f"<posix.system('touch {marker}',)>"}
   assert not marker.exists()
 

@@ -46,7 +46,8 @@ def read(content: bytes) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
     The arrays, read-only, by name, and a short text of what else the header says.
 
   Raises:
-    Refused: it is truncated, or its header does not describe the numbers exactly.
+    Refused: it is truncated, or its header does not describe the numbers exactly. Of a
+      header that is none, what json raises.
   """
   length = int.from_bytes(content[:8], "little")
   if length > min(_LONGEST_HEADER, len(content) - 8):
@@ -54,10 +55,7 @@ def read(content: bytes) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
       f"begins as safetensors whose header is of {length:,} bytes, but has"
       f" {len(content):,}: fetch it again"
     )
-  try:
-    header = json.loads(content[8 : 8 + length], object_pairs_hook=_unique)
-  except RecursionError as error:
-    raise ValueError("a header of no sensible depth") from error
+  header = json.loads(content[8 : 8 + length], object_pairs_hook=_unique)
   if not isinstance(header, dict):
     raise ValueError("a header that is no object")
   metadata = header.pop("__metadata__", {})
