@@ -204,7 +204,8 @@ def write(
   """
   archive = io.BytesIO()
   with zipfile.ZipFile(archive, "w") as out:
-    members = {"data.pkl": _state_dict(arrays, attributes or {}), "byteorder": b"little"}
+    pickle = _state_dict(arrays, attributes or {})
+    members = {"data.pkl": pickle, "byteorder": b"little"}
     for index, array in enumerate(arrays.values()):
       members[f"data/{index}"] = np.ascontiguousarray(array).tobytes()
     members["version"] = b"3\n"
