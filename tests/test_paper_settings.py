@@ -13,10 +13,14 @@ from robustjax.config import BEFORE
 from robustjax.paper import settings
 
 
+def as_in_a_file(values):
+  return json.loads(json.dumps(values))  # tuples are lists there
+
+
 def flat(words, name="adv"):
   values = config.flatten(setting(name, words))
   kept = {n: v for n, v in values.items() if n not in settings.LEFT_OUT}
-  return json.loads(json.dumps(kept))  # tuples are lists there
+  return as_in_a_file(kept)
 
 
 def of_scale(words):
@@ -36,9 +40,8 @@ def of_scale(words):
 
 
 def from_experiments():
-  return {
-    "paper": of_scale(""), "mini": of_scale("mini,"), "before": dict(config.BEFORE)
-  }  # fmt: skip
+  before = as_in_a_file(dict(BEFORE))
+  return {"paper": of_scale(""), "mini": of_scale("mini,"), "before": before}
 
 
 def test_the_copy_is_what_the_experiments_say():
@@ -67,13 +70,14 @@ def test_there_is_no_such_row(name, scale):
 
 
 def recorded(values):
-  """Of values as config.json has them: tuples are lists there."""
-  return settings.recorded(json.loads(json.dumps(values)))
+  """Of values as config.json has them."""
+  return settings.recorded(as_in_a_file(values))
 
 
 def test_what_is_recorded_is_flat_and_without_what_no_row_depends_on():
   config = {"seed": 3, "eval": {"images": 5, "eps": 8}, "overrides": {"a": 1}}
-  before = {n: v for n, v in BEFORE.items() if n not in settings.LEFT_OUT}
+  kept = {n: v for n, v in BEFORE.items() if n not in settings.LEFT_OUT}
+  before = as_in_a_file(kept)
   assert settings.recorded(config) == {"eval.eps": 8, **before}
   assert before["data.broken_images"] == "stop"
 

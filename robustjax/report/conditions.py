@@ -220,10 +220,9 @@ def twins(conditions: Sequence[Condition]) -> list[str]:
 def _differences(run: Run) -> str:
   """In which values a run is not its setting's, in words; "" if in none."""
   values, own = run.values, settings.own_values(run.setting, run.scale)
-  if run.weights:
-    return f"its weights are of {run.weights}"
   if own is None:
-    return "of no row of the paper"
+    of_row = "of no row of the paper"
+    return f"its weights are of {run.weights}" if run.weights else of_row
   free = set(_ATTACKS) if _is_in_proportion(run, own) else set()
   if run.setting in _STARTS:
     free.add("init.run")

@@ -189,7 +189,7 @@ def _named(name: str) -> np.dtype[Any]:
 def write(
   path: pathlib.Path,
   arrays: Mapping[str, npt.NDArray[Any]],
-  attributes: Mapping[str, str],
+  attributes: Mapping[str, str] | None = None,
 ) -> None:
   """Writes a state dict, which torch.load(path, weights_only=True) reads.
 
@@ -204,7 +204,8 @@ def write(
   """
   archive = io.BytesIO()
   with zipfile.ZipFile(archive, "w") as out:
-    members = {"data.pkl": _state_dict(arrays, attributes), "byteorder": b"little"}
+    pickle = _state_dict(arrays, attributes or {})
+    members = {"data.pkl": pickle, "byteorder": b"little"}
     for index, array in enumerate(arrays.values()):
       members[f"data/{index}"] = np.ascontiguousarray(array).tobytes()
     members["version"] = b"3\n"
@@ -232,8 +233,11 @@ def _state_dict(
     for sizes in (array.shape, strides):
       parts += [b"(", *(_integer(size) for size in sizes), b"t"]
     parts += [b"\x89", ordered, b"tR"]
-  words = [_text(word) for pair in attributes.items() for word in pair]
-  return b"".join([*parts, b"u}(", *words, b"ub."])
+  parts.append(b"u")
+  if attributes:
+    words = [_text(word) for pair in attributes.items() for word in pair]
+    parts += [b"}(", *words, b"ub"]
+  return b"".join([*parts, b"."])
 
 
 def _text(string: str) -> bytes:
