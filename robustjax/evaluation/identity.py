@@ -103,6 +103,7 @@ def subject(
     **data,
     "images": len(indices),
     "indices": _digest(list(indices)),
+    **network.precision,
   }
 
 
