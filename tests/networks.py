@@ -32,6 +32,10 @@ def function():
   return lambda images: logits(WEIGHTS, images)
 
 
+def of_other_channels():
+  return lambda images: logits(WEIGHTS, images[..., ::-1])
+
+
 def not_a_function():
   return 3
 

@@ -6,6 +6,7 @@ import jax
 import networks
 import numpy as np
 import pytest
+import weights_made
 from data_files import image_folder
 
 from robustjax.data import crop
@@ -16,6 +17,7 @@ from robustjax.evaluate.__main__ import parser
 from robustjax.evaluate.subject import Wanted, open_subject
 from robustjax.run.data import Shown
 from robustjax.runtime import parallel
+from robustjax.weights import safetensors
 
 MESH = parallel.mesh(jax.devices()[:1])
 
@@ -88,6 +90,29 @@ def test_a_file_of_images_is_known_by_what_it_holds(tmp_path):
     opened = open_subject("networks:function", Wanted(data=str(path)), MESH)
     names.append(opened.data["data"])
   assert names[0] == names[1] != names[2]
+
+
+def test_a_file_of_weights_is_evaluated_as_if_it_were_imported(tmp_path, capsys):
+  path, data = tmp_path / "R9.safetensors", tmp_path / "set.npz"
+  safetensors.write(path, weights_made.state_dict(weights_made.BASIC), {})
+  images = np.random.default_rng(0).integers(0, 256, (3, 224, 224, 3)).astype(np.uint8)
+  np.savez(data, images=images, labels=np.arange(3))
+  opened = open_subject(str(path), Wanted(data=str(data)), MESH)
+  assert "no normaliser in the file" in capsys.readouterr().err
+  network = opened.branch(None)
+  assert (network.name, network.branch) == ("imported_R9-paper", "all")
+  assert (opened.eps, opened.step, str(opened.folder)) == (None, 0, "runs/R9")
+  # Images that have the network's size already are not cropped again.
+  np.testing.assert_array_equal(opened.images.read(range(3))["image"], images)
+  wider = open_subject(str(path), Wanted(data=str(data), size=192), MESH)
+  assert wider.images.read(range(1))["image"].shape == (1, 192, 192, 3)
+
+
+def test_neither_a_run_nor_a_file_nor_a_function():
+  with pytest.raises(
+    UserError, match="there is no R9.pth: name the folder of a run or"
+  ):
+    open_subject("R9.pth", Wanted(), MESH)
 
 
 def test_a_functions_images_are_cropped_as_it_is_said(folder):

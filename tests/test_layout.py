@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
   "run": OF_A_RUN,
   "weights": OF_A_RUN | {"run"},
   "inspect": OF_A_RUN | {"run", "report"},
-  "evaluate": OF_A_RUN | {"run", "report"},
+  "evaluate": OF_A_RUN | {"run", "report", "weights"},
   "audit": PURE | {"config", "evaluation", "runtime", "run", "evaluate", "report"},
   "preflight": OF_A_RUN | {"run", "report", "paper"},
   "main": OF_A_RUN | {"run", "report", "inspect"},

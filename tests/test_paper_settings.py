@@ -12,10 +12,14 @@ from robustjax import config
 from robustjax.paper import settings
 
 
+def as_in_a_file(values):
+  return json.loads(json.dumps(values))  # tuples are lists there
+
+
 def flat(words, name="adv"):
   values = config.flatten(setting(name, words))
   kept = {n: v for n, v in values.items() if n not in settings.LEFT_OUT}
-  return json.loads(json.dumps(kept))  # tuples are lists there
+  return as_in_a_file(kept)
 
 
 def of_scale(words):
@@ -34,11 +38,9 @@ def of_scale(words):
   return {"defaults": defaults, "settings": changed, "class_digest": digest}
 
 
-BEFORE = json.loads(json.dumps(dict(config.BEFORE)))
-
-
 def from_experiments():
-  return {"paper": of_scale(""), "mini": of_scale("mini,"), "before": BEFORE}
+  before = as_in_a_file(dict(config.BEFORE))
+  return {"paper": of_scale(""), "mini": of_scale("mini,"), "before": before}
 
 
 def test_the_copy_is_what_the_experiments_say():
@@ -67,15 +69,17 @@ def test_there_is_no_such_row(name, scale):
 
 
 def recorded(values):
-  """Of values as config.json has them: tuples are lists there."""
-  return settings.recorded(json.loads(json.dumps(values)))
+  """Of values as config.json has them."""
+  return settings.recorded(as_in_a_file(values))
 
 
 def test_what_is_recorded_is_flat_and_without_what_no_row_depends_on():
-  config = {"seed": 3, "eval": {"images": 5, "eps": 8}, "overrides": {"a": 1}}
-  found = settings.recorded(config)
+  values = {"seed": 3, "eval": {"images": 5, "eps": 8}, "overrides": {"a": 1}}
+  found = settings.recorded(values)
   assert found.pop("eval.eps") == 8
-  assert found == {n: v for n, v in BEFORE.items() if n not in settings.LEFT_OUT}
+  before = as_in_a_file(dict(config.BEFORE))
+  assert found == {n: v for n, v in before.items() if n not in settings.LEFT_OUT}
+  assert found["data.broken_images"] == "stop"
 
 
 def test_a_folder_goes_by_the_name_of_what_it_was_checked_to_be():

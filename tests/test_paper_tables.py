@@ -12,7 +12,9 @@ from robustjax.paper import tables as paper
 from robustjax.paper.rows import CLEAN, STRONGEST
 
 EXPERIMENTS = {
-  path.stem for path in (Path(__file__).parents[1] / "experiments").glob("*.py")
+  path.stem
+  for path in (Path(__file__).parents[1] / "experiments").glob("*.py")
+  if path.stem != "published"  # of networks that are trained already
 }
 TABLES = {table.number: table for table in paper.TABLES}
 ROWS = [(table, row) for table in paper.TABLES for row in table.rows]

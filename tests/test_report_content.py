@@ -97,6 +97,17 @@ def test_an_overridden_run_is_no_row(tmp_path):
   assert all(panel.kind == "published" for panel in found.panels)
 
 
+def test_imported_weights_are_said_to_be_that(tmp_path):
+  run = make.make(tmp_path / "R9", "imported_R9",
+    init={"run": "", "weights": "R9.pth sha256:12"})  # fmt: skip
+  (run / "checkpoints/0").mkdir(parents=True)
+  text = markdown(build(tmp_path))
+  assert "1 run measured: 1 imported, not trained here." in text
+  assert "imported, not trained here; not evaluated" in text
+  assert "its weights are of R9.pth sha256:12" in text
+  assert "The furthest" not in text and "training" not in part(build(tmp_path), "Runs")
+
+
 def test_damage_is_named(tmp_path):
   run = make.make(tmp_path / "a", "adv", {"all": make.MINI})
   (run / "statistics.json").write_text("{}")

@@ -185,3 +185,22 @@ def test_other_conditions_are_not_compared(tmp_path):
   run = make.make(tmp_path / "b", "adv_clean", {"all": make.MINI}, eps=64.0)
   make.suite(run, branch="all", eps=64.0)
   assert not pairs(tmp_path)
+
+
+def test_weights_of_a_file_stand_by_the_attacks_on_them(tmp_path):
+  own = {"init": {"run": "", "weights": "R9.pth sha256:12"}}
+  said = {"step": 0, "branch": "all"}
+  run = make.make(tmp_path / "known", "imported_R9", **own)
+  make.suite(run, **said)
+  make.suite(run, "far", eps=64.0, **said)
+  make.make(tmp_path / "idle", "imported_R9", **own)
+  run = make.make(
+    tmp_path / "unsaid", "imported_R9", overrides={"eval.eps": 0.0}, **own
+  )
+  make.suite(run, **said)
+  found = lines(robustness.table(find(tmp_path)))
+  assert found.keys() == {("known", "all"), ("unsaid", "all")}
+  names = ("eps", "clean", "targeted PGD", "adaptive", "standard")
+  for row in found.values():
+    texts = [words(row[name]) for name in names]
+    assert texts == ["32", "81.1 %", "not run", "not run", "66.0 %"]

@@ -28,6 +28,7 @@ _NOT_BELOW_ZERO = (
   "optimizer.warmup_epochs",
   "optimizer.warmup_from",
   "optimizer.weight_decay",
+  "train.epochs",
 )
 _ABOVE_ZERO = (
   "attack.step_size",
@@ -47,7 +48,6 @@ _ABOVE_ZERO = (
   "optimizer.lr_per_256",
   "optimizer.rmsprop_eps",
   "train.batch_size",
-  "train.epochs",
   "train.log_every_steps",
   "train.save_every_epochs",
 )
@@ -121,9 +121,11 @@ def _check_ranges(flat: Mapping[str, Any]) -> None:
 
 def _check_combinations(flat: Mapping[str, Any]) -> None:
   wrong = (
-    *_wrong_pieces(flat), *_wrong_network(flat), *_wrong_crop(flat),
+    *_wrong_pieces(flat),
+    *_wrong_network(flat),
+    *_wrong_crop(flat),
     *_wrong_strategy(flat),
-  )  # fmt: skip
+  )
   for is_wrong, message in wrong:
     if is_wrong:
       raise UserError(f"config.{message}")
@@ -206,6 +208,13 @@ def _wrong_strategy(flat: Mapping[str, Any]) -> Iterator[tuple[Any, str]]:
     flat[name] for name in ("loss.clean_ratio", "loss.adv", "model.group")
   )
   both = adv and ratio
+  epochs, weights = flat["train.epochs"], flat["init.weights"]
+  yield epochs == 0 and not weights, f"train.epochs is {epochs}; it must be above 0"
+  yield (
+    epochs and weights,
+    "init.weights says that a run was imported and not trained: to train from it name"
+    " its folder with --config.init.run=DIR",
+  )
   yield (
     not adv and not ratio,
     "loss has neither adversarial nor clean images to train on",

@@ -29,6 +29,8 @@ class Init:
 
   # A finished run whose weights this one starts from (section 4.4).
   run: str = default("", "folder; from scratch if empty", "paper section 4.4")
+  # The file that this run's weights were imported from (robustjax.weights).
+  weights: str = default("", "file and SHA-256; trained here if empty", "ours")
 
 
 class Data:
@@ -211,6 +213,7 @@ CHOICES: Mapping[str, tuple[Any, ...]] = {
 # What was in effect before a value existed: an older config.json that lacks the name is
 # read as if it said so.
 BEFORE: Mapping[str, Any] = {
+  "init.weights": "",
   "data.class_digest": "",
   "data.broken_images": "stop",
   "data.resize": 256,

@@ -78,7 +78,13 @@ def usage() -> str:
 
 
 def _experiments() -> list[str]:
-  return sorted(str(path) for path in Path("experiments").glob("*.py"))
+  files = Path("experiments").glob("*.py")
+  return sorted(str(file) for file in files if _is_experiment(file))
+
+
+def _is_experiment(file: Path) -> bool:
+  """Whether it makes a configuration, and not a card, as published.py does."""
+  return "get_config" in file.read_text(errors="replace")
 
 
 def _check_file(argv: Sequence[str]) -> None:
@@ -94,6 +100,8 @@ def _check_file(argv: Sequence[str]) -> None:
     raise UserError(
       f"there is no file {path!r}" + (f"; did you mean {near[0]}?" if near else hint)
     )
+  if path.endswith(".py") and not _is_experiment(Path(path)):
+    raise UserError(f"{path} has no get_config(variant){hint}")
 
 
 def _check_fixed(argv: Sequence[str]) -> None:

@@ -4,7 +4,6 @@ python -m robustjax.evaluate runs/mbn_alp-mini --attack=standard --branch=adv
 """
 
 import argparse
-import itertools
 import json
 import sys
 from collections.abc import Sequence
@@ -13,19 +12,16 @@ from typing import Any
 
 from absl import logging
 
-from robustjax.attacks.balls import Ball
 from robustjax.data import ids, sample
 from robustjax.errors import UserError
-from robustjax.evaluate import comparison, picture, robustbench, words
+from robustjax.evaluate import cards, comparison, readings, robustbench
 from robustjax.evaluate.subject import Subject, add_images, eps_of, open_subject, wanted
-from robustjax.evaluation import compiled, suite
-from robustjax.evaluation.ledger import IMAGES
-from robustjax.evaluation.network import Network
-from robustjax.evaluation.robustness import images_a_device
+from robustjax.evaluate.task import Task, complete
+from robustjax.evaluation import suite
 from robustjax.hosts import cluster
 from robustjax.hosts.processes import Hosts
 from robustjax.hosts.together import Together
-from robustjax.run import robustness, start
+from robustjax.run import start
 from robustjax.run.commandline import Parser, above, at_least
 from robustjax.runtime import log, parallel
 from robustjax.runtime.preemption import Stop
@@ -37,17 +33,25 @@ def parser() -> Parser:
     prog="python -m robustjax.evaluate",
     description="Attacks a network image by image and keeps a ledger of it.",
     epilog="python -m robustjax.evaluate --compare DIR DIR ... compares evaluations"
-    " image by image. Exit status: 0 complete, 2 a mistake, 143 stopped by a signal:"
-    " the same command goes on. 1 is a bug or a process that did not come or was lost.",
+    " image by image. Exit status: 0 complete, 2 a mistake or a card's number that is"
+    " not reproduced, 143 stopped by a signal: the same command goes on. 1 is a bug or"
+    " a process that did not come or was lost.",
     allow_abbrev=False,
   )
   add = made.add_argument
-  add("what", metavar="WHAT", help="the folder of a run, or package.module:function,"
-    " which returns a function of images [n, h, w, c] in 0..255 to logits")  # fmt: skip
+  add("what", metavar="WHAT", help="the folder of a run, a file of weights, or"
+    " package.module:function, which returns a function of images [n, h, w, c] in"
+    " 0..255 to logits")  # fmt: skip
   names = ", ".join(suite.NAMES)
-  add("--attack", default="standard", metavar="NAME,...",
+  add("--attack", metavar="NAME,...",
     help=f"standard (AutoAttack: {', '.join(suite.STANDARD)}), or some of {names},"
-    " each on the survivors of those before; %(default)s")  # fmt: skip
+    " each on the survivors of those before; or pgd-random alone, the paper's protocol"
+    " and no measure of robustness; standard by default")  # fmt: skip
+  add("--card", metavar="FILE:WORD", help="compare with what is published,"
+    f" attacked as there, such as {cards.FILE}:fd_resnet152")  # fmt: skip
+  add("--suspect_images", type=at_least(1), default=500, metavar="N",
+    help="on how many images what may be wrong is tried, if the clean accuracy is not"
+    " the card's; %(default)s")  # fmt: skip
   add("--branch", help="whose predictions count: clean or adv, or both with a comma;"
     " adv by default")  # fmt: skip
   add("--attack_branch", help="which the attacks see; by default the one that is read")
@@ -64,11 +68,16 @@ def parser() -> Parser:
   options = made.add_argument_group("constants of the attacks")
   default = suite.Options()
   add = options.add_argument
-  add("--steps", type=at_least(1), default=default.steps, help="%(default)s")
+  add("--steps", type=_steps, metavar="N",
+    help=f"{default.steps}; pgd-random is read after several: 10,100,1000")  # fmt: skip
   add("--restarts", type=at_least(1), default=default.restarts, help="%(default)s")
   add("--queries", type=at_least(1), default=default.queries, help="%(default)s")
   add("--targets", type=at_least(1), default=default.targets, help="%(default)s")
-  add("--step_size", type=above(0), help="of pgd and pgd-t; 2.5 eps / steps")
+  add(
+    "--step_size",
+    type=above(0),
+    help="of pgd and pgd-t; 2.5 eps / steps; the least of pgd-random: a run's own or 1",
+  )
   add("--loss", choices=suite.LOSSES, help="of pgd (ce) and pgd-t (margin)")
   add("--iterate", choices=("best", "last"), default="best", help="of pgd and pgd-t")
   add_images(made)
@@ -103,68 +112,34 @@ def _facts(args: argparse.Namespace) -> dict[str, Any]:
 def run(args: argparse.Namespace, hosts: Hosts) -> None:
   """Everything between the flags and the files in --out."""
   stop, mesh = Stop().listen(), parallel.mesh()
-  platform = parallel.platform(mesh.devices.flat[0])
-  _attacks(args, 1.0)  # a wrong name is found before anything is read
+  card = cards.load(args.card) if args.card else None
+  complete(args, card)  # a wrong name is found before anything is read
   subject = open_subject(args.what, wanted(args), mesh)
   eps = eps_of(args, subject)
-  pairs = _pairs(args, subject)
+  indices = _indices(args, subject)
+  task = Task(args, subject, indices, eps, mesh, hosts, stop)
   if args.robustbench:
-    (network, attacked), *more = pairs
-    robustbench.check(
-      args.robustbench, args.attack, network.branch, attacked.branch, bool(more)
-    )
-  indices, summaries, made = _indices(args, subject), [], {}
-  for network, attacked in pairs:
-    transfer = network.branch != attacked.branch
-    if transfer not in made:  # the branches of a network share their programs
-      attacks = _attacks(args, eps, transfer)
-      made[transfer] = compiled.programs(attacked, attacks, subject.shape, mesh)
-    out, summary = robustness.evaluate(
-      network,
-      attacked,
-      made[transfer],
-      attack=args.attack,
-      images=subject.images,
-      indices=indices,
-      data=subject.data,
-      step=subject.step,
-      seed=args.seed,
-      batch_size=args.batch_size or images_a_device(platform),
-      mesh=mesh,
-      folder=(args.out if len(pairs) > 1 else None) or subject.folder,
-      out=args.out if len(pairs) == 1 else None,
-      save_images=args.save_images,
-      hosts=hosts,
-      stop=stop,
-    )
-    summaries.append(summary)
-    if hosts.leads:
-      drawn = picture.draw(out, summary)
-      log.say(f"\n{words.table(summary)}\n\nLedger: {out / IMAGES}\nPicture: {drawn}\n")
-  if hosts.leads and len(pairs) > 1:
-    log.say(words.matrix(summaries))
-  if hosts.leads and args.robustbench:
-    robustbench.write(args.robustbench, summaries[0])
+    (network, attacked), *more = task.pairs
+    branches = network.branch, attacked.branch
+    robustbench.check(args.robustbench, args.attack, *branches, bool(more))
+  accepted = task.acceptance(card) if card else None
+  if args.attack == readings.NAME:
+    rows = [row for found in task.readings() for row in found["rows"]]
+    if accepted:
+      accepted.readings(rows)
+  else:
+    summary, *_ = task.attacks()
+    if accepted:
+      accepted.suite(args.attack, summary)
+    if hosts.leads and args.robustbench:
+      robustbench.write(args.robustbench, summary)
+  if accepted:
+    accepted.finish()
 
 
-def _pairs(args: argparse.Namespace, subject: Subject) -> list[tuple[Network, Network]]:
-  """The branches that are read, each with those that are attacked."""
-  names = (args.branch or "").split(",")
-  read = [subject.branch(name.strip() or None) for name in names]
-  if args.attack_branch is None:
-    return [(network, network) for network in read]
-  attacked = [subject.branch(name.strip()) for name in args.attack_branch.split(",")]
-  return list(itertools.product(read, attacked))
-
-
-def _attacks(
-  args: argparse.Namespace, eps: float, transfer: bool = False
-) -> tuple[suite.Attack, ...]:
-  options = suite.Options(
-    args.steps, args.restarts, args.queries, args.targets, args.step_size, args.loss,
-    args.iterate == "last",
-  )  # fmt: skip
-  return suite.named(args.attack, Ball(args.norm, eps), options, transfer)
+def _steps(text: str) -> tuple[int, ...]:
+  """Numbers of steps, with commas between them."""
+  return tuple(at_least(1)(word) for word in text.split(","))
 
 
 def _indices(args: argparse.Namespace, subject: Subject) -> Sequence[int]:

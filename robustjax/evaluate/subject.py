@@ -1,4 +1,4 @@
-"""What is evaluated: the folder of a run, or a function of somebody else's."""
+"""What is evaluated: a run, a file of weights, or a function of somebody else's."""
 
 import argparse
 import dataclasses
@@ -13,10 +13,13 @@ from robustjax.errors import UserError
 from robustjax.evaluate import functions
 from robustjax.evaluation.network import Network
 from robustjax.run import network as networks
-from robustjax.run import saved, workdir
 from robustjax.run.commandline import Parser, at_least
 from robustjax.run.data import Images, Shown, data_names, images_of, open_data, shown
 from robustjax.runtime import parallel
+from robustjax.weights.opened import opened
+
+# Mean and std of x -> (x - mean) / std: a value for all channels, or one a channel.
+Normaliser = tuple[tuple[float, ...], tuple[float, ...]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +36,8 @@ class Subject:
     count: how many images, if a configuration says it.
     step: of the checkpoint; None if it is no run.
     folder: where results go if nobody says.
+    step_size: the least of its own readings, of 255, if a configuration says it.
+    normaliser: of a run's network; a function has its own inside.
   """
 
   name: str
@@ -44,6 +49,8 @@ class Subject:
   count: int | None
   step: int | None
   folder: Path
+  step_size: float | None = None
+  normaliser: Normaliser | None = None
 
   def branch(self, name: str | None) -> Network:
     """One branch: by default the adv one where there are two.
@@ -132,37 +139,38 @@ def open_subject(what: str, wanted: Wanted, mesh: Any) -> Subject:
   """Opens a network and its images.
 
   Args:
-    what: the folder of a run, or "package.module:function".
+    what: the folder of a run, a file of weights, or "package.module:function".
     wanted: which images.
     mesh: the devices, from `parallel.mesh`.
 
   Raises:
-    UserError: there is no such run or function, no such images, or they do not fit.
+    UserError: there is none of them, no such images, or they do not fit.
   """
-  folder = Path(what).expanduser()
-  if ":" in what and not folder.exists():
+  path = Path(what).expanduser()
+  if ":" in what and not path.exists():
     return _of_function(what, wanted)
-  return _of_run(folder, wanted, mesh)
+  return _of_weights(path, wanted, mesh)
 
 
-def _of_run(run: Path, wanted: Wanted, mesh: Any) -> Subject:
-  config = saved.read_config(run)
-  values = config.data
+def _of_weights(path: Path, wanted: Wanted, mesh: Any) -> Subject:
+  config, load = opened(path)
   images, data = _run_images(config, wanted)
-  with workdir.at_rest(run):
-    state = saved.restore(config, run, mesh)
+  variables, step = load(mesh)
+  values = config.data
   platform = parallel.platform(mesh.devices.flat[0])
   size = wanted.size or values.image_size
   return Subject(
-    name=str(run),
-    networks=networks.of_run(config, state.variables, platform),
+    name=str(path),
+    networks=networks.of_run(config, variables, platform),
     images=images,
     shape=(size, size, values.channels),
     data=data,
-    eps=config.eval.eps,
+    eps=config.eval.eps or None,
     count=None if wanted.data else config.eval.images,
-    step=int(state.step),
-    folder=run,
+    step=step,
+    folder=path if path.is_dir() else Path("runs") / path.stem,
+    step_size=config.eval.step_size or None,
+    normaliser=(tuple(config.model.input_mean), tuple(config.model.input_std)),
   )
 
 
@@ -191,6 +199,9 @@ def _run_images(config: Config, wanted: Wanted) -> tuple[Images, dict[str, str]]
       f"{name} has images of {source.image_shape[2]} channels, and the network takes"
       f" {values.channels}: convert them, or name its own data with --data"
     )
+  of_crop = wanted.transform, wanted.resize, wanted.interpolation
+  if set(of_crop) == {None} and source.image_shape[:2] == (seen.size, seen.size):
+    seen = seen._replace(transform="none")  # they are cropped already
   return Images(source, seen.pixels(), skip_broken=values.broken_images == "skip"), {
     "data": _named(name), "split": source.split, **seen.name()
   }  # fmt: skip

@@ -116,6 +116,20 @@ def _results(
   }
 
 
+def done(
+  workdir: Path,
+  identity: Mapping[str, Any],
+  branches: Sequence[str],
+  images: int,
+  batch_size: int,
+) -> int:
+  """How many batches an earlier start counted; none if its counts are damaged."""
+  try:
+    return counted(workdir, identity, branches, -(-images // batch_size))[0]
+  except files.Damaged:
+    return 0
+
+
 def counted(
   workdir: Path, identity: Mapping[str, Any], branches: Sequence[str], batches: int
 ) -> tuple[int, dict[str, Counter[str]]]:

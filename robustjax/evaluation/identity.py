@@ -34,14 +34,7 @@ def identity(
   """
   options, ball = attacks[0].options, attacks[0].ball
   return {
-    "network": network.name,
-    "step": step,
-    "weights": _digest(checkpoint.digests(network.variables)),
-    "branch": network.branch,
-    "attack_branch": attacked.branch,
-    **data,
-    "images": len(indices),
-    "indices": _digest(list(indices)),
+    **subject(network, attacked, indices, data, step),
     "norm": ball.norm,
     "eps": ball.eps,
     "attack": attack,
@@ -54,6 +47,62 @@ def identity(
     "loss": options.loss,
     "iterate": "last" if options.last else "best",
     "seed": seed,
+  }
+
+
+def of_readings(
+  network: Network,
+  attack: str,
+  readings: Sequence[int],
+  indices: Sequence[int],
+  data: Mapping[str, str],
+  *,
+  eps: float,
+  step_size: float,
+  step: int | None,
+  seed: int,
+) -> dict[str, Any]:
+  """The same of readings of trajectories; the arguments are those of `identity`.
+
+  Args:
+    network: whose predictions count, and what is attacked.
+    attack: its name.
+    readings: numbers of steps.
+    indices: the images.
+    data: the names of the data set and its split.
+    eps: of 255.
+    step_size: the least, of 255.
+    step: of the checkpoint, if it has one.
+    seed: of all randomness.
+  """
+  return {
+    **subject(network, network, indices, data, step),
+    "norm": "linf",
+    "eps": eps,
+    "attack": attack,
+    "attacks": [f"targeted PGD-{steps}" for steps in readings],
+    "step_size": step_size,
+    "seed": seed,
+  }
+
+
+def subject(
+  network: Network,
+  attacked: Network,
+  indices: Sequence[int],
+  data: Mapping[str, str],
+  step: int | None,
+) -> dict[str, Any]:
+  """What is evaluated, on which images; the arguments are those of `identity`."""
+  return {
+    "network": network.name,
+    "step": step,
+    "weights": _digest(checkpoint.digests(network.variables)),
+    "branch": network.branch,
+    "attack_branch": attacked.branch,
+    **data,
+    "images": len(indices),
+    "indices": _digest(list(indices)),
     **network.precision,
   }
 

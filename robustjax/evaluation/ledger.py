@@ -60,7 +60,7 @@ class Ledger:
     self._size = 0
     self.state = State()
     if writes:
-      _make(folder)
+      make_folder(folder)
     progress = folder / PROGRESS
     if progress.exists():
       self._resume(progress)
@@ -129,7 +129,12 @@ class Ledger:
       )
 
 
-def _make(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+  """Makes the folder of an evaluation.
+
+  Raises:
+    UserError: it cannot be written to.
+  """
   try:
     folder.mkdir(parents=True, exist_ok=True)
   except OSError as error:

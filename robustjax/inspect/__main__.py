@@ -12,7 +12,7 @@ import jax
 from absl import logging
 
 from robustjax.config import Config
-from robustjax.errors import ended
+from robustjax.errors import UserError, ended
 from robustjax.inspect import inspection, norms
 from robustjax.inspect.choice import Choice
 from robustjax.run import saved, workdir
@@ -77,6 +77,8 @@ def run(args: argparse.Namespace) -> None:
   if args.layers:
     _list_layers(config)
     return
+  if not config.eval.eps:
+    raise UserError(f"{args.run} does not say how far attacks go: import it with --eps")
   with workdir.at_rest(args.run):
     mesh = parallel.mesh(jax.local_devices()[:1])
     state = saved.restore(config, args.run, mesh, args.step)

@@ -174,3 +174,19 @@ def branch_of(tree: Any, domain: Domain) -> Any:
   if set(tree) == {"clean", "adv"}:
     return {"all": tree[domain]}
   return {name: branch_of(child, domain) for name, child in tree.items()}
+
+
+def in_both(tree: Any) -> Any:
+  """Plain BN's variables in both branches of MBN, as copies.
+
+  Args:
+    tree: as `branch_of` takes, of plain BN.
+
+  Returns:
+    The same tree with every {"all": a} replaced by {"clean": a, "adv": a}.
+  """
+  if not isinstance(tree, dict):
+    return tree
+  if set(tree) == {"all"}:
+    return {"clean": tree["all"], "adv": jax.tree.map(jnp.copy, tree["all"])}
+  return {name: in_both(child) for name, child in tree.items()}

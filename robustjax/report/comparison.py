@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from robustjax.paper import tables as paper
 from robustjax.paper.rows import TARGETED, Row
 from robustjax.paper.rows import Cell as Published
+from robustjax.report.cards import Card
 from robustjax.report.conditions import NOT_RUN, PAPER_SCALE, Condition, Measurement
-from robustjax.report.document import SPACE, Cell, Table
+from robustjax.report.document import Cell, Table
+from robustjax.report.numbers import attack, percent, span
 from robustjax.report.suites import VERDICTS
-
-DASH = "\N{EN DASH}"
 
 
 @dataclass(frozen=True)
@@ -70,16 +70,6 @@ def names(condition: Condition, setting: str) -> list[str]:
   return list(dict.fromkeys([setting, first, *others]))
 
 
-def percent(rate: float) -> str:
-  """A rate of 0..1 as "79.3 %"."""
-  return f"{100 * rate:.1f}{SPACE}%"
-
-
-def attack(reading: int) -> str:
-  """The name of a reading."""
-  return f"PGD-{reading}" if reading else "clean"
-
-
 def counts(measured: Measurement) -> str:
   """What was counted, run by run."""
   return "; ".join(
@@ -94,7 +84,10 @@ def kind(condition: Condition) -> str:
 
 
 def compare(
-  table: paper.Table, conditions: Sequence[Condition], notes: Mapping[str, int]
+  table: paper.Table,
+  conditions: Sequence[Condition],
+  notes: Mapping[str, int],
+  cards: Sequence[Card] = (),
 ) -> Table:
   """A table of the paper, published and measured, with the counts behind it.
 
@@ -102,13 +95,14 @@ def compare(
     table: from `paper.tables.TABLES`.
     conditions: the paper's first. Others appear if they have runs of these rows.
     notes: a key of `paper.notes.NOTES` -> its number.
+    cards: published networks that were measured; each has a line where a row does.
 
   Returns:
     A table with one number a row has a column for each condition, one with several a
     line.
   """
   shown = [c for c in conditions if c.is_paper or _has_runs(c, table)]
-  writer = _Writer(table, shown, notes)
+  writer = _Writer(table, shown, notes, cards)
   single = all(len(row.cells) == 1 for row in table.rows)
   return writer.columns() if single else writer.lines()
 
@@ -127,8 +121,10 @@ class _Writer:
     table: paper.Table,
     conditions: Sequence[Condition],
     notes: Mapping[str, int],
+    cards: Sequence[Card],
   ):
     self._table = table
+    self._cards = cards
     self._conditions = conditions
     self._notes = notes
     self._counts: dict[str, None] = {}
@@ -163,6 +159,7 @@ class _Writer:
     head += [Cell(attack(reading), "published") for reading in table.readings]
     body: list[Sequence[Cell]] = []
     for row in table.rows:
+      own = [card for card in self._cards if card.is_of(row)]
       # In the name's cell they leave a telephone room for numbers.
       rest = ", ".join(f"{name} {value}" for name, value in row.columns.items())
       name = Cell(
@@ -170,12 +167,16 @@ class _Writer:
         "label",
         notes=self._numbers(row.notes),
         small=(rest,) if rest else (),
-        rows=1 + len(shown),
+        rows=1 + len(shown) + len(own),
       )
       line = [name, Cell("published", "text source")]
       line += [self._published(row.cells.get(reading)) for reading in table.readings]
       body.append(line)
       body += [self._line(row, condition) for condition in shown]
+      for card in own:
+        cells, counted = card.line(table.readings)
+        body.append(cells)
+        self._counts |= dict.fromkeys(f"{row.label}, {text}" for text in counted)
     absent = "; ".join(c.label for c in self._conditions if c not in shown)
     below = f"Not run: {absent}." if absent else ""
     caption = f"{table.title}. Accuracy in %. {TARGETED}"
@@ -242,11 +243,6 @@ def spread(measured: Measurement) -> Iterator[str]:
   if len(measured.runs) > 1:
     bounds = min(measured.rates), max(measured.rates)
     yield f"{len(measured.runs)} runs: {span(bounds)}"
-
-
-def span(bounds: tuple[float, float]) -> str:
-  """Two rates of 0..1 as "76.8–81.7", in %."""
-  return DASH.join(f"{100 * bound:.1f}" for bound in bounds)
 
 
 def robustness(measured: Measurement, branch: str) -> Iterator[str]:

@@ -140,7 +140,7 @@ class Condition:
 
   def state(self, setting: str) -> str:
     """Why there is no number: "not run", or how far the furthest run has come."""
-    order = ("empty", "training", "trained", "evaluating", "complete")
+    order = ("empty", "imported", "training", "trained", "evaluating", "complete")
     runs = self.of(setting)
     if not runs:
       return NOT_RUN
@@ -221,7 +221,8 @@ def _differences(run: Run) -> str:
   """In which values a run is not its setting's, in words; "" if in none."""
   values, own = run.values, settings.own_values(run.setting, run.scale)
   if own is None:
-    return "of no row of the paper"
+    of_row = "of no row of the paper"
+    return f"its weights are of {run.weights}" if run.weights else of_row
   free = set(_ATTACKS) if _is_in_proportion(run, own) else set()
   if run.setting in _STARTS:
     free.add("init.run")

@@ -11,9 +11,10 @@ from robustjax.paper import notes as published_notes
 from robustjax.paper import settings
 from robustjax.paper.tables import TABLES
 from robustjax.report import conditions, figures, inside, robustness, runs, verdicts
-from robustjax.report.comparison import attack, compare, percent
+from robustjax.report.comparison import compare
 from robustjax.report.conditions import Condition, Other
 from robustjax.report.document import Cell, Panel, Section, Table
+from robustjax.report.numbers import attack, percent
 from robustjax.report.runs import Run
 
 MINI = "mini"  # the small scale
@@ -82,13 +83,14 @@ def build(folders: Sequence[Path]) -> Content:
   nets = inside.sections(groups, [other.run for other in others], problems)
   drawn = [figures.section(figure, groups, notes) for figure in published.FIGURES]
   used = [condition for condition in groups if condition.runs]
+  cards = [run.card for run in found if run.card]
   is_mini = any(condition.scale == MINI for condition in used)
   return Content(
     summary=_summary(found, used, others),
     foreign=[condition.label for condition in used if not condition.is_paper],
     miniature=settings.defaults(MINI) if is_mini else None,
     verdicts=list(filter(None, map(verdicts.table, groups))),
-    tables={t.number: compare(t, groups, notes) for t in TABLES},
+    tables={t.number: compare(t, groups, notes, cards) for t in TABLES},
     robustness=robustness.table(found),
     pairs=list(filter(None, map(robustness.pairs, groups))),
     sections=sorted([*drawn, *nets], key=lambda section: section.title),
@@ -118,6 +120,7 @@ def _summary(
     "trained": "trained without a whole evaluation",
     "training": "in training",
     "empty": "not begun",
+    "imported": "imported, not trained here",
   }
   counted = [
     f"{states[state]} {word}" for state, word in words.items() if states[state]
@@ -125,12 +128,12 @@ def _summary(
   within = [f"{c.label} ({_number(len(c.runs))})" for c in used]
   if others:
     within.append(f"{_number(len(others))} of no row of the paper")
-  furthest = max(found, key=lambda run: run.progress.step)
-  return (
-    f"{text}{_number(len(found))} measured: {', '.join(counted)}."
-    f" Conditions: {'; '.join(within)}."
-    f" The furthest is {furthest.name}, at step {furthest.progress.step:,}."
-  )
+  text += f"{_number(len(found))} measured: {', '.join(counted)}."
+  text += f" Conditions: {'; '.join(within)}."
+  if trained := [run for run in found if not run.weights]:
+    furthest = max(trained, key=lambda run: run.progress.step)
+    text += f" The furthest is {furthest.name}, at step {furthest.progress.step:,}."
+  return text
 
 
 def _runs(found: Sequence[Run]) -> Table:
@@ -143,7 +146,7 @@ def _run(run: Run) -> list[Cell]:
   validation = ", ".join(
     f"{name} {percent(rate)}" for name, rate in run.progress.validation.items()
   )
-  eps = f"{run.eps:g}"
+  eps = f"{run.eps:g}" if run.eps else "not said"
   if run.trained_eps != run.eps:
     eps += f", trained at {run.trained_eps:g}"
   texts = (run.setting, run.scale, eps, f"{run.seed}", run.progress.text)

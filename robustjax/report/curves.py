@@ -31,7 +31,28 @@ def evaluation_figure(workdir: Path) -> Path:
   evaluation, config = (
     files.read_json(workdir / name) for name in ("evaluation.json", "config.json")
   )
-  rows, adaptive = evaluation["rows"], evaluation.get("adaptive", [])
+  eps, images = config["eval"]["eps"], evaluation["rows"][0]["images"]
+  title = f"{config['setting']}, {config['scale']} scale: {config['data']['name']},"
+  title += f" {images:,} images, eps {eps:g}"
+  path = workdir / EVALUATION
+  draw(path, title, evaluation["rows"], evaluation.get("adaptive", []))
+  return path
+
+
+def draw(
+  path: Path,
+  title: str,
+  rows: Sequence[Mapping[str, Any]],
+  adaptive: Sequence[Mapping[str, Any]] = (),
+) -> None:
+  """Draws readings, and beside them what adaptive attacks left.
+
+  Args:
+    path: of the picture.
+    title: above it.
+    rows: as evaluation.json has them.
+    adaptive: the same.
+  """
   names = list(dict.fromkeys(names_of(row["attack"]) for row in adaptive))
   figure = Figure(figsize=(6.4 + len(names), 4.2), layout="constrained")
   widths = [5, 1.4 * len(names)][: 2 if names else 1]
@@ -41,13 +62,8 @@ def evaluation_figure(workdir: Path) -> Path:
   _readings(axes, rows)
   for other in beside:
     _adaptive(axes, other, names, adaptive)
-  eps, images = config["eval"]["eps"], rows[0]["images"]
-  title = f"{config['setting']}, {config['scale']} scale: {config['data']['name']},"
-  title += f" {images:,} images, eps {eps:g}"
   figure.suptitle(title, fontsize=10, parse_math=False)
-  path = workdir / EVALUATION
   files.write_picture(path, figure)
-  return path
 
 
 def _readings(axes: Any, rows: Sequence[Mapping[str, Any]]) -> None:

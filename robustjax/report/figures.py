@@ -8,9 +8,10 @@ from matplotlib.figure import Figure
 
 from robustjax.paper import figures as paper
 from robustjax.paper.rows import TARGETED
-from robustjax.report.comparison import attack, kind, look_up, names
+from robustjax.report.comparison import kind, look_up, names
 from robustjax.report.conditions import PAPER_SCALE, Condition
 from robustjax.report.document import Panel, Section
+from robustjax.report.numbers import attack
 
 SIZE = (4.7, 4.0)  # inches: legible on a telephone's whole width
 

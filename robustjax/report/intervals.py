@@ -32,7 +32,7 @@ class Count(NamedTuple):
     return wilson(self.correct, self.images, 1.96 * math.sqrt(self.runs))
 
 
-def wilson(correct: int, images: int, z: float = 1.96) -> tuple[float, float]:
+def wilson(correct: float, images: float, z: float = 1.96) -> tuple[float, float]:
   """The Wilson score interval of a binomial rate.
 
   Args:

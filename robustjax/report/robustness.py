@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from robustjax.paper.claims import CLAIMS, Side
 from robustjax.paper.rows import TARGETED
 from robustjax.report import paired
-from robustjax.report.comparison import attack, kind, names, percent, span
+from robustjax.report.comparison import kind, names
 from robustjax.report.conditions import Condition
 from robustjax.report.document import Cell, Table
-from robustjax.report.files import Adaptive, Evaluation, Row
+from robustjax.report.files import Adaptive, Row
 from robustjax.report.intervals import wilson
+from robustjax.report.numbers import attack, percent, span
 from robustjax.report.runs import Run
 from robustjax.report.suites import Suite
 
@@ -27,18 +28,13 @@ def table(runs: Sequence[Run]) -> Table | None:
   Returns:
     None if no run was evaluated but by targeted PGD.
   """
-  read = [(run, run.evaluation) for run in runs if run.evaluation]
-  ended = any(evaluation.adaptive for _, evaluation in read)
+  ended = any(run.evaluation.adaptive for run in runs if run.evaluation)
   if not ended and not any(run.suites or run.audits for run in runs):
     return None
   numbers = ("eps", "clean", "targeted PGD", "adaptive", "standard")
   head = [Cell("run", "label"), Cell("branch")]
   head += [*(Cell(text, "number") for text in numbers), Cell("audit")]
-  body = [
-    _row(run, evaluation, branch)
-    for run, evaluation in read
-    for branch in dict.fromkeys(row.branch for row in evaluation.rows)
-  ]
+  body = [_row(run, branch) for run in runs for branch in _branches(run)]
   caption = (
     "Accuracy in %. Adaptive: the attacks towards any wrong class that a run ends with."
     " Standard: apgd-ce, apgd-t, fab-t and square with AutoAttack's constants,"
@@ -51,18 +47,35 @@ def table(runs: Sequence[Run]) -> Table | None:
   return Table(caption, head, body, folded={k: v for k, v in folded.items() if v})
 
 
-def _row(run: Run, evaluation: Evaluation, branch: str) -> list[Cell]:
-  rows = [row for row in evaluation.rows if row.branch == branch]
-  weak, strong = (choose(rows, key=lambda row: row.steps) for choose in (min, max))
-  ended = [row for row in evaluation.adaptive if row.branch == branch]
+def _branches(run: Run) -> list[str]:
+  """Those that were read, or that weights of a file have if they were evaluated."""
+  if run.evaluation:
+    return list(dict.fromkeys(row.branch for row in run.evaluation.rows))
+  return ["all"] if run.weights and (run.suites or run.audits) else []
+
+
+def _steps(row: Row) -> int:
+  return row.steps
+
+
+def _row(run: Run, branch: str) -> list[Cell]:
+  found = run.evaluation
+  rows = [row for row in found.rows if row.branch == branch] if found else []
+  weak, strong = (choose(rows, key=_steps, default=None) for choose in (min, max))
+  ended = [row for row in found.adaptive if row.branch == branch] if found else []
   least = min(ended, key=lambda row: row.robust / row.images, default=None)
   suite, audit = run.standard(branch), run.audit(branch)
+  clean = weak if weak and not weak.steps else None
+  if suite and not found:  # weights of a file have no readings
+    clean = Row(branch, 0, suite.clean, suite.images)
+  targeted = strong if strong and strong.steps else None
+  most = strong.images if strong else 0
 
   def rate(found: Row | Adaptive | Suite | None, *small: str) -> Cell:
     if found is None:
       return Cell(NOT_RUN, "missing")
     correct = found.correct if isinstance(found, Row) else found.robust
-    few = [f"{found.images:,} images"] if found.images < strong.images else []
+    few = [f"{found.images:,} images"] if found.images < most else []
     texts = [*small, span(wilson(correct, found.images)), *few]
     counted = f"{correct:,} of {found.images:,} images"
     return Cell(percent(correct / found.images), "number", counted, small=texts)
@@ -70,9 +83,9 @@ def _row(run: Run, evaluation: Evaluation, branch: str) -> list[Cell]:
   return [
     Cell(run.name, "label", code=True),
     Cell(branch),
-    Cell(f"{run.eps:g}", "number"),
-    rate(None if weak.steps else weak),
-    rate(strong if strong.steps else None, attack(strong.steps)),
+    Cell(f"{run.eps or (suite.identity.eps if suite else 0):g}", "number"),
+    rate(clean),
+    rate(targeted, attack(targeted.steps) if targeted else ""),
     rate(least, least.attack if least else ""),
     rate(suite),
     Cell(audit.verdict, f"text {audit.verdict}") if audit else Cell(NOT_RUN, "missing"),

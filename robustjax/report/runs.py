@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from robustjax.errors import UserError
+from robustjax.report.cards import CARD, Card, read_card
 from robustjax.report.checked import MOST, Damaged
 from robustjax.report.document import clean
 from robustjax.report.files import (
@@ -39,7 +40,8 @@ class Progress:
   """How far a run has come.
 
   Attributes:
-    state: "complete", "evaluating", "trained", "training" or "empty".
+    state: "complete", "evaluating", "trained", "training" or "empty"; or "imported":
+      its weights are a file's, and it has nothing to complete.
     text: the same for a person, such as "training 43 %".
     step: of the last record or checkpoint; 0 if there is none.
     validation: the accuracies of the last validation, name -> 0..1.
@@ -74,6 +76,7 @@ class Run:
     progress: how far it has come.
     suites: its evaluations by attacks.
     audits: whether attacks on it can be trusted.
+    card: what was measured of a published network, if it is one.
   """
 
   path: Path
@@ -93,6 +96,12 @@ class Run:
   progress: Progress
   suites: tuple[Suite, ...] = ()
   audits: tuple[Audit, ...] = ()
+  card: Card | None = None
+
+  @property
+  def weights(self) -> str:
+    """The file that its weights were imported from; "" if it was trained."""
+    return clean(str(self.values.get("init.weights") or ""))
 
   def standard(self, branch: str) -> Suite | None:
     """The suite "standard" through a branch that is also attacked, at the run's eps.
@@ -110,12 +119,18 @@ class Run:
     return max(through, key=lambda a: VERDICTS.index(a.verdict), default=None)
 
   def is_own(self, what: Identity) -> bool:
-    """Whether it is what evaluation.json is of: checkpoint, images, eps and norm."""
+    """Whether it is what evaluation.json is of: checkpoint, images, eps and norm.
+
+    Imported weights have no evaluation.json, one checkpoint, and perhaps no eps of
+    their own: then any is.
+    """
+    step = self.evaluation.step if self.evaluation else 0 if self.weights else None
+    eps = self.eps or (what.eps if self.weights else 0.0)
     return (
       what.branch == what.attack_branch
-      and (what.norm, what.eps, what.split) == ("linf", self.eps, self.split)
+      and (what.norm, what.eps, what.split) == ("linf", eps, self.split)
       and f"{what.data}:".startswith(f"{self.data}:")  # a version may follow
-      and (self.evaluation is not None and what.step == self.evaluation.step)
+      and (step is not None and what.step == step)
     )
 
 
@@ -186,8 +201,17 @@ def _read(path: Path, name: str, problems: list[str]) -> Run | None:
   except Damaged as error:
     problem(METRICS, error)
   epochs = config.pop("epochs")
-  progress = _progress(path, evaluation, spoilt, records, epochs)
+  card = None
+  try:
+    card = read_card(path / CARD)
+  except Damaged as error:
+    problem(CARD, error)
   suites, audits = read_suites(path, problem), read_audits(path, problem)
+  if config["values"].get("init.weights"):
+    evaluated = "evaluated by attacks" if suites else "not evaluated"
+    progress = Progress("imported", f"imported, not trained here; {evaluated}", 0, {})
+  else:
+    progress = _progress(path, evaluation, spoilt, records, epochs)
   return Run(
     path,
     name,
@@ -196,6 +220,7 @@ def _read(path: Path, name: str, problems: list[str]) -> Run | None:
     progress=progress,
     suites=suites,
     audits=audits,
+    card=card,
   )
 
 

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 from robustjax.paper.claims import CLAIMS, Claim, Side
 from robustjax.paper.rows import TARGETED
-from robustjax.report.comparison import attack, kind, look_up
+from robustjax.report.comparison import kind, look_up
 from robustjax.report.conditions import Condition
 from robustjax.report.document import Cell, Table
 from robustjax.report.intervals import Count, newcombe
+from robustjax.report.numbers import attack
 
 APPEARS, NOT_SEEN = "appears", "not seen"
 REVERSED, NOT_MEASURED = "reversed", "not measured"

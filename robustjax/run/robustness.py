@@ -69,7 +69,7 @@ def evaluate(
   ledger = Ledger(out, known, hosts.leads)
   far = [ledger.state.stage, ledger.state.done, ledger.summary() is not None]
   hosts.agree({"how far the evaluation is": far}, remedy=processes.ONE_WORKDIR)
-  log.say(_beginning(known, mesh.size, out), hosts.leads)
+  log.say(beginning(known, mesh.size, out), hosts.leads)
   everywhere = batch_size * mesh.size
   summary = robustness.Evaluation(
     network,
@@ -87,7 +87,7 @@ def evaluate(
   return out, summary
 
 
-def _beginning(identity: Mapping[str, Any], devices: int, out: Path) -> str:
+def beginning(identity: Mapping[str, Any], devices: int, out: Path) -> str:
   """What is evaluated, in a line."""
   who, ball = in_words(identity)
   attacks, images = ", ".join(identity["attacks"]), f"{identity['images']:,} images"

@@ -28,6 +28,11 @@ from robustjax.training.state import TrainState
 _INIT, _TRAIN, _VALIDATION, _EVALUATION = range(4)
 
 
+def evaluation_key(seed: int) -> jax.Array:
+  """The PRNG key of an evaluation's targets and starts."""
+  return jax.random.fold_in(jax.random.key(seed), _EVALUATION)
+
+
 @dataclasses.dataclass(frozen=True)
 class Run:
   """One run: its configuration and what it works on.
@@ -134,18 +139,16 @@ def evaluation(run: Run, state: TrainState) -> dict[str, Any]:
 
   # Where one host sees fewer counts than another, they would take other batches.
   branches = network.branches(config, state.variables)
-  try:
-    batches = -(-values.images // values.batch_size)
-    counted, _ = evaluate.counted(run.workdir, identity, list(branches), batches)
-  except files.Damaged:
-    counted = 0
+  counted = evaluate.done(
+    run.workdir, identity, list(branches), values.images, values.batch_size
+  )
   facts = {"the number of evaluated batches": counted}
   run.hosts.agree(facts, remedy=processes.ONE_WORKDIR)
   results = evaluate.evaluate(
     steps.evaluation_steps(config, run.mesh),
     branches,
     batches_from,
-    key=run.key(_EVALUATION),
+    key=evaluation_key(config.seed),
     plan=trajectory.trajectories(values.readings, values.eps, values.step_size),
     eps=values.eps,
     images=values.images,

@@ -105,6 +105,11 @@ def evaluation_steps(config: Config, mesh: Any) -> trajectory.Steps:
     num_classes=config.data.classes,
     axis=parallel.AXIS,
   )
+  return mapped_evaluation(per_device, mesh)
+
+
+def mapped_evaluation(per_device: trajectory.Steps, mesh: Any) -> trajectory.Steps:
+  """The functions of an evaluation over the devices, compiled."""
   same, split = None, 0
   return trajectory.Steps(
     begin=parallel.pmap(per_device.begin, mesh, (split, same), split),

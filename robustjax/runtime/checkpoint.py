@@ -79,7 +79,7 @@ class Checkpoints:
     if step in self.steps():
       return
     tree = flax.serialization.to_state_dict(state)
-    about = {"shapes": _shapes(tree), "sha256": digests(tree), "run": self._run}
+    about = {"shapes": shapes(tree), "sha256": digests(tree), "run": self._run}
     with self._saving():
       self._checkpointer.save_async(
         step,
@@ -185,7 +185,7 @@ def restore(directory: Path, state: Any, step: int) -> Any:
     lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding),
     flax.serialization.to_state_dict(state),
   )
-  wanted = _shapes(abstract)
+  wanted = shapes(abstract)
   for path in log.differences(saved.shapes, wanted):
     raise UserError(
       f"checkpoint {folder} is of another model: {path} is"
@@ -207,8 +207,8 @@ def fits(directory: Path, state: Any, step: int) -> bool:
   Raises:
     Damaged: it is not what was saved.
   """
-  shapes = _shapes(flax.serialization.to_state_dict(state))
-  return about(directory, step).shapes == shapes
+  have = shapes(flax.serialization.to_state_dict(state))
+  return about(directory, step).shapes == have
 
 
 def _damaged(folder: Path, reason: object) -> files.Damaged:
@@ -216,7 +216,7 @@ def _damaged(folder: Path, reason: object) -> files.Damaged:
   return files.Damaged(f"checkpoint {folder} is damaged ({text})")
 
 
-def _shapes(tree: Any) -> dict[str, str]:
+def shapes(tree: Any) -> dict[str, str]:
   """The dtype and shape of every array, by its path in the tree."""
   return {path: f"{x.dtype}{list(x.shape)}" for path, x in _leaves(tree)}
 

@@ -6,12 +6,15 @@ no bfloat16 for NumPy, and the format needs no more than this.
 
 import json
 import math
+import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
+from robustjax.runtime import files
 from robustjax.weights import pickled
 from robustjax.weights.pickled import Refused
 
@@ -71,6 +74,36 @@ def read(content: bytes) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
     pickled.printable(f"__metadata__.{key}"): pickled.text(value)
     for key, value in metadata.items()
   }
+
+
+def write(
+  path: pathlib.Path,
+  arrays: Mapping[str, npt.NDArray[Any]],
+  metadata: Mapping[str, str],
+) -> None:
+  """Writes a file; the same arrays are the same bytes.
+
+  Args:
+    path: of the file; one that is there is replaced.
+    arrays: by name, in the order of the file.
+    metadata: short texts by name.
+  """
+  kinds = {dtype: name for name, dtype in _DTYPES.items()}
+  header: dict[str, Any] = {"__metadata__": dict(metadata)}
+  end = 0
+  for name, array in arrays.items():
+    start, end = end, end + array.nbytes
+    header[name] = {
+      "dtype": kinds[array.dtype],
+      "shape": list(array.shape),
+      "data_offsets": [start, end],
+    }
+  text = json.dumps(header).encode()
+  text += b" " * (-len(text) % 8)  # numbers begin at a multiple of 8
+  with files.replacing(path) as file:
+    file.write(len(text).to_bytes(8, "little") + text)
+    for array in arrays.values():
+      file.write(np.ascontiguousarray(array).tobytes())
 
 
 def _place(item: tuple[str, Any]) -> tuple[int, int]:

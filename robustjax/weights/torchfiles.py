@@ -186,20 +186,26 @@ def _named(name: str) -> np.dtype[Any]:
   return _BY_NAME[name]
 
 
-def write(path: pathlib.Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+def write(
+  path: pathlib.Path,
+  arrays: Mapping[str, npt.NDArray[Any]],
+  attributes: Mapping[str, str] | None = None,
+) -> None:
   """Writes a state dict, which torch.load(path, weights_only=True) reads.
 
   Args:
     path: of the file; one that is there is replaced.
     arrays: by the names of the state dict, in its order. The same arrays are the same
       bytes.
+    attributes: of the OrderedDict, which PyTorch passes over; `read_zip` finds them.
 
   Raises:
     UserError: an array is of a type that PyTorch does not have.
   """
   archive = io.BytesIO()
   with zipfile.ZipFile(archive, "w") as out:
-    members = {"data.pkl": _state_dict(arrays), "byteorder": b"little"}
+    pickle = _state_dict(arrays, attributes or {})
+    members = {"data.pkl": pickle, "byteorder": b"little"}
     for index, array in enumerate(arrays.values()):
       members[f"data/{index}"] = np.ascontiguousarray(array).tobytes()
     members["version"] = b"3\n"
@@ -209,7 +215,9 @@ def write(path: pathlib.Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
     file.write(archive.getbuffer())
 
 
-def _state_dict(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
+def _state_dict(
+  arrays: Mapping[str, npt.NDArray[Any]], attributes: Mapping[str, str]
+) -> bytes:
   """A pickle of an OrderedDict of tensors, as torch.save would write it."""
   kinds = {dtype: name for name, dtype in _DTYPES.items()}
   ordered = b"ccollections\nOrderedDict\n)R"
@@ -225,7 +233,11 @@ def _state_dict(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
     for sizes in (array.shape, strides):
       parts += [b"(", *(_integer(size) for size in sizes), b"t"]
     parts += [b"\x89", ordered, b"tR"]
-  return b"".join([*parts, b"u."])
+  parts.append(b"u")
+  if attributes:
+    words = [_text(word) for pair in attributes.items() for word in pair]
+    parts += [b"}(", *words, b"ub"]
+  return b"".join([*parts, b"."])
 
 
 def _text(string: str) -> bytes:
