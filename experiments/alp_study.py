@@ -66,7 +66,7 @@ ROWS = {str(number): _row(number) for number in range(1, len(ORIGINAL) + 2)}
 
 
 def get_config(variant: str = ""):
-  c = config.base("alp_study", variant, choices=ROWS, common=())
+  c = config.base("alp_study", variant, choices=ROWS, common=("float32",))
   config.change(c, "loss.clean_ratio", 1.0, "paper equation 1: alpha = 0.5")
   weight = "guess: Kannan et al. 2018; the paper gives no weight and no distance"
   config.change(c, "loss.alp_weight", 0.5, weight)

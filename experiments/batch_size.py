@@ -17,7 +17,7 @@ SIZES = {
 
 
 def get_config(variant: str = ""):
-  c = config.base("batch_size", variant, choices=SIZES, common=())
+  c = config.base("batch_size", variant, choices=SIZES, common=("float32",))
   config.apply(c, config.COMMON["star"])
   if not c.setting.endswith("_4096"):
     same = "guess: 32 images share BN statistics whatever the batch"

@@ -16,7 +16,7 @@ DIRECTIONS = {
 
 
 def get_config(variant: str = ""):
-  c = config.base("bn_finetune", variant, choices=DIRECTIONS, common=())
+  c = config.base("bn_finetune", variant, choices=DIRECTIONS, common=("float32",))
   mini = c.scale == "mini"
   start = "clean" if c.loss.adv else "adv"
   config.change(c, "init.run", f"runs/{start}-{c.scale}", SECTION)

@@ -25,7 +25,7 @@ OWN = {
 
 
 def get_config(variant: str = ""):
-  c = config.base("depth", variant, choices=DEPTHS, own=OWN, common=())
+  c = config.base("depth", variant, choices=DEPTHS, own=OWN, common=("float32",))
   if c.loss.adv:
     config.apply(c, config.COMMON["star"])
   return c

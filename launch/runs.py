@@ -13,7 +13,7 @@ from typing import Any
 
 # The words that every experiment shares, in the order that robustjax.config names a
 # setting by; an experiment's own words stand before them.
-COMMON_WORDS = ("star", "pgd20", "pgd10", "pgd5", "eps8")
+COMMON_WORDS = ("star", "pgd20", "pgd10", "pgd5", "eps8", "float32")
 
 LONGEST_NAME = 120  # characters; a folder's name may have 255 bytes
 

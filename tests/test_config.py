@@ -247,3 +247,16 @@ def test_mini_steps_are_in_the_papers_proportion():
     assert mini.steps == round(n * 7 / 30)
     for attack in (paper, mini):
       assert attack.steps * attack.step_size == 1.25 * attack.eps
+
+
+def test_training_in_float32_is_a_word_with_a_source_at_both_scales():
+  usual, changed = config.base("test"), config.base("test", "float32")
+  assert (usual.model.dtype, changed.model.dtype) == ("bfloat16", "float32")
+  assert "3 points of robustness" in config.sources(usual)["model.dtype"]
+  assert config.guesses(changed) == [] and changed.setting == "test_float32"
+  mini = config.flatten(config.base("test", "mini,float32"))
+  assert mini == {
+    **config.flatten(config.base("test", "mini")),
+    "setting": mini["setting"],
+  }
+  config.check(config.base("test", "mini,float32"))

@@ -105,3 +105,9 @@ def test_norms_alone_moves_nothing_else():
   for path, update in jax.tree_util.tree_leaves_with_path(updates):
     is_norm = {p.key for p in path} & {"clean", "adv"}
     assert bool(jnp.all(update != 0)) == bool(is_norm), path
+
+
+def test_the_rate_counts_whole_256s_and_smaller_batches_in_proportion():
+  for batch, whole in ((256, 1), (511, 1), (512, 2), (1000, 3), (4096, 16)):
+    assert optimizer.peak_rate(0.1, batch) == 0.1 * whole
+  assert optimizer.peak_rate(0.8, 64) == 0.2  # the mini scale

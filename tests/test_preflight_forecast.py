@@ -12,7 +12,9 @@ AMOUNT = Amount(
   attack_steps=30, evaluation_batches=25, branches=2, evaluation_steps=2010, readings=6,
 )  # fmt: skip
 OPERATIONS = Operations(step=1e12, running_step=5e11, attack_step=1e10, reading=5e9)
-HARDWARE = {"peak": 1e12, "utilisation": 0.5, "hosts": 8, "chips": 64}
+HARDWARE = {
+  "peak": 1e12, "exact_peak": 2e11, "utilisation": 0.5, "hosts": 8, "chips": 64
+}  # fmt: skip
 
 
 def test_each_part_is_its_operations_over_what_a_device_does_in_a_second():
@@ -24,7 +26,7 @@ def test_each_part_is_its_operations_over_what_a_device_does_in_a_second():
   batch = 30 * 1e10 + 2 * 5e9
   assert made.validation_days * day == pytest.approx(10 * 2 * batch / 5e11)
   branch = 2010 * 1e10 + 6 * 5e9
-  assert made.evaluation_days * day == pytest.approx(25 * 2 * branch / 5e11)
+  assert made.evaluation_days * day == pytest.approx(25 * 2 * branch / 1e11)
   parts = made.training_days + made.validation_days + made.evaluation_days
   assert made.days == parts and made.chip_hours == pytest.approx(64 * 24 * parts)
 

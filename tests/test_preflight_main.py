@@ -34,7 +34,9 @@ def say(monkeypatch, capsys, *words):
 def in_name_a_tpu(monkeypatch, hbm):
   """Makes --device=cpu a target with a peak, chips and so much memory a device."""
   here = topology.cpu()
-  made = dataclasses.replace(here, hbm=hbm, peak=1e12, chips=4, hosts=2)
+  made = dataclasses.replace(
+    here, hbm=hbm, peak=1e12, exact_peak=2e11, chips=4, hosts=2
+  )
   monkeypatch.setattr(topology, "cpu", lambda: made)
 
 

@@ -47,6 +47,18 @@ def same(program, function, *arguments):
   assert program.function.lower(*program.arguments).as_text() == real.as_text()
 
 
+def test_evaluations_are_exact_whatever_training_computes_in():
+  made, mesh = small(**{"model.dtype": "bfloat16"}), parallel.mesh()
+  made.eval.attack = "apgd-ce"
+  (train, *_), (advance, read, _) = (
+    make(made, mesh) for make in (programs.training, programs.evaluation)
+  )
+  exact = [advance, read, *programs.adaptive(made, mesh)]
+  for program in (train, *exact):
+    text = program.function.lower(*program.arguments).as_text()
+    assert ("bf16" in text, "HIGHEST" in text) == (program is train, program in exact)
+
+
 def a_device(tree):
   shards = (leaf.addressable_shards[0].data for leaf in jax.tree.leaves(tree))
   return sum(np.asarray(shard).nbytes for shard in shards)

@@ -7,7 +7,7 @@ import pytest
 from experiments import mbn_alp
 from robustjax import config
 from robustjax.errors import UserError
-from robustjax.run import network, steps
+from robustjax.run import network, stages, steps
 
 
 def test_cpus_compute_the_attack_in_their_own_way():
@@ -78,3 +78,21 @@ def test_exact_is_float32_at_full_precision_whatever_training_is(attacked):
   assert network.network(c, "tpu", attacked=attacked).dtype == jnp.bfloat16
   exact = network.network(c, "tpu", attacked=attacked, exact=True)
   assert (exact.dtype, exact.precision) == (jnp.float32, "highest")
+  c.model.dtype = "float32"  # training in float32 is exact too
+  assert network.network(c, "tpu", attacked=attacked).clone(norm=exact.norm) == exact
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_evaluations_are_exact_and_say_so_where_training_is_not(dtype):
+  c = config.base("test", "mini")
+  c.model.dtype = dtype
+  state = jax.eval_shape(lambda k: steps.initial_state(c, k), jax.random.key(0))
+  (one,) = network.of_run(c, state.variables, "cpu").values()
+  images = jax.ShapeDtypeStruct((4, 28, 28, 1), jnp.float32)
+  for function in (one.logits, one.attack_logits):
+    text = jax.jit(function).lower(one.variables, images).as_text()
+    assert "HIGHEST" in text and "bf16" not in text
+  said = {} if dtype == "float32" else {"precision": "float32"}
+  assert one.precision == said
+  without = {n: v for n, v in stages.evaluation_identity(c).items() if n not in said}
+  assert stages.evaluation_identity(c) == without | said

@@ -83,6 +83,7 @@ def audit(
       "eps": eps,
       "images": len(found.labels),
       "seed": seed,
+      **network.precision,
       **(identity or {}),
     },
   }

@@ -63,6 +63,12 @@ COMMON: Mapping[str, Variant] = {
     {"attack.eps": 8.0, "eval.eps": 8.0},
     {"attack.eps": 16.0, "eval.eps": 16.0},
   ),
+  "float32": Variant(
+    "training in float32 at full precision, as FD's; mini has it without the word",
+    "FD: float32",
+    {"model.dtype": "float32"},
+    {"model.dtype": "float32"},
+  ),
 }
 
 

@@ -47,6 +47,7 @@ def identity(
     "loss": options.loss,
     "iterate": "last" if options.last else "best",
     "seed": seed,
+    **network.precision,
   }
 
 

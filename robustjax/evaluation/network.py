@@ -1,6 +1,6 @@
 """A network as an evaluation sees it: a function of weights and images, and a name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -18,6 +18,7 @@ class Network(NamedTuple):
     variables: its weights, an argument of every program.
     logits: what predictions come from.
     attack_logits: the same function, perhaps computed in another way, for gradients.
+    precision: what an identity says of that of both: only what training had not.
   """
 
   name: str
@@ -25,3 +26,4 @@ class Network(NamedTuple):
   variables: Any
   logits: Logits
   attack_logits: Logits
+  precision: Mapping[str, str] = {}

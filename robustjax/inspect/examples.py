@@ -102,8 +102,8 @@ def attacked_images(
   platform = parallel.platform(device)
   log.complain(f"{count} images against PGD-{steps}; it compiles first.")
   arrays = examples(
-    network.logits_fn(config, platform),
-    network.logits_fn(config, platform, attacked=True),
+    network.logits_fn(config, platform, exact=True),
+    network.logits_fn(config, platform, attacked=True, exact=True),
     network.branches(config, state.variables)[branch],
     batch,
     jax.random.fold_in(jax.random.key(choice.seed), _KEY),

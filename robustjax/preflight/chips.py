@@ -16,9 +16,7 @@ class Chip:
   """One kind of TPU.
 
   Attributes:
-    peak: bfloat16 operations a second of a chip, a multiply-add being two. Convolutions
-      of float32 arrays run at it too: JAX's default precision on a TPU multiplies in
-      bfloat16.
+    peak: bfloat16 operations a second of a chip, a multiply-add being two.
     devices: JAX devices a chip. The two cores of a v3 are two devices; those of a v4
       and a v5p work as one.
     hbm: bytes of memory that the compiler lets a program on one device have. The chip
@@ -35,6 +33,11 @@ class Chip:
   counts_cores: bool
   slices: Mapping[int, str]
   config: str = "default"
+
+  @property
+  def exact_peak(self) -> float:
+    """Float32 operations a second: each is six in bfloat16 (jax.lax.Precision)."""
+    return self.peak / 6
 
 
 _FLAT = {
@@ -57,8 +60,11 @@ CHIPS: Mapping[str, Chip] = {
   "v6e": Chip(918 * TFLOPS, 1, int(31.25 * GIB), False, _FLAT),
 }
 
-# GPUs by JAX's device_kind: bfloat16 operations a second, dense.
-GPU_PEAKS: Mapping[str, float] = {"NVIDIA H100 80GB HBM3": 989 * TFLOPS}
+# GPUs by JAX's device_kind: bfloat16 operations a second, dense; and float32 ones,
+# which have no tensor cores.
+GPU_PEAKS: Mapping[str, tuple[float, float]] = {
+  "NVIDIA H100 80GB HBM3": (989 * TFLOPS, 67 * TFLOPS)
+}
 
 
 def names(kind: str) -> dict[str, str]:

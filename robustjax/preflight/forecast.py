@@ -107,6 +107,7 @@ def forecast(
   operations: Operations,
   *,
   peak: float,
+  exact_peak: float,
   utilisation: float,
   hosts: int,
   chips: int | None,
@@ -116,13 +117,14 @@ def forecast(
   Args:
     amount: how much there is to do.
     operations: of one device.
-    peak: operations a second of a device.
+    peak: operations a second of a device in training.
+    exact_peak: and in the evaluation, which computes in float32.
     utilisation: the part of it that is reached, above 0 and at most 1.
     hosts: processes that read images.
     chips: how many are rented, or None.
   """
 
-  def seconds(flops: float) -> float:
+  def seconds(flops: float, peak: float = peak) -> float:
     return flops / (peak * utilisation)
 
   plain_steps = amount.steps - amount.running_steps
@@ -141,7 +143,7 @@ def forecast(
   )
   step_seconds = seconds(operations.step)
   images = amount.batch_size / step_seconds
-  total = seconds(training + validation + evaluation)
+  total = seconds(training + validation) + seconds(evaluation, exact_peak)
   return Forecast(
     utilisation=utilisation,
     step_seconds=step_seconds,
@@ -149,8 +151,8 @@ def forecast(
     host_images_per_second=images / hosts,
     training_days=seconds(training) / DAY,
     validation_days=seconds(validation) / DAY,
-    evaluation_days=seconds(evaluation) / DAY,
-    adaptive_days=seconds(adaptive) / DAY,
+    evaluation_days=seconds(evaluation, exact_peak) / DAY,
+    adaptive_days=seconds(adaptive, exact_peak) / DAY,
     chip_hours=chips * total / HOUR if chips else None,
   )
 
@@ -173,12 +175,14 @@ def forecast_of(
     The forecast; None without a published peak, or if a program does not fit.
   """
   operations = _operations(works)
-  if operations is None or target.peak is None:
+  peak, exact_peak = target.peak, target.exact_peak
+  if operations is None or peak is None or exact_peak is None:
     return None
   return forecast(
     amount(config),
     operations,
-    peak=target.peak,
+    peak=exact_peak if config.model.dtype == "float32" else peak,
+    exact_peak=exact_peak,
     utilisation=utilisation,
     hosts=target.hosts,
     chips=target.chips,

@@ -45,6 +45,7 @@ def values(found: Examined) -> dict[str, Any]:
       "hosts": target.hosts,
       "hbm": target.hbm,
       "peak": target.peak,
+      "exact_peak": target.exact_peak,
       "compiler": target.compiler,
     },
     "batch_size": config.train.batch_size,
@@ -224,11 +225,12 @@ def _forecast(found: Examined) -> str:
   ]
   if (hours := forecast.chip_hours) is not None:
     rows.append(("chip-hours", f"{hours:,.3g}" if hours < 100 else f"{hours:,.0f}"))
-  peak = (target.peak or 0.0) / 1e12
+  peak, exact = ((x or 0.0) / 1e12 for x in (target.peak, target.exact_peak))
   note = (
     f"A forecast from counted operations, if every device reaches"
-    f" {forecast.utilisation:.0%} of its {peak:g} TFLOP/s (--utilisation): nothing here"
-    " was measured, and waiting for images or other devices is not in it."
+    f" {forecast.utilisation:.0%} of its {peak:g} TFLOP/s in bfloat16, and {exact:.3g}"
+    " in float32, which the evaluation takes (--utilisation): nothing here was"
+    " measured, and waiting for images or other devices is not in it."
   )
   if attack := found.config.eval.attack:
     most = duration(forecast.adaptive_days)

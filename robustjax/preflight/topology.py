@@ -44,6 +44,7 @@ class Target:
     hosts: how many processes a run has.
     hbm: bytes of memory a device that a program can use.
     peak: bfloat16 operations a second of a device, or None if none is published.
+    exact_peak: float32 ones, or None likewise.
     compiler: its name and version.
   """
 
@@ -53,6 +54,7 @@ class Target:
   hosts: int
   hbm: int
   peak: float | None
+  exact_peak: float | None
   compiler: str
 
   @property
@@ -105,6 +107,7 @@ def tpu(name: str) -> Target:
     hosts=len({device.process_index for device in devices}),
     hbm=chip.hbm,
     peak=chip.peak / chip.devices,
+    exact_peak=chip.exact_peak / chip.devices,
     compiler=f"libtpu {importlib.metadata.version('libtpu')}",
   )
 
@@ -113,7 +116,8 @@ def cpu() -> Target:
   """The CPU devices of this machine, among which its memory is shared."""
   devices = jax.devices("cpu")
   memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-  return Target("cpu", devices, None, 1, memory // len(devices), None, _jaxlib())
+  share = memory // len(devices)
+  return Target("cpu", devices, None, 1, share, None, None, _jaxlib())
 
 
 def gpu(name: str) -> Target:
@@ -136,13 +140,15 @@ def gpu(name: str) -> Target:
   kind = devices[0].device_kind
   if name.lower() not in kind.lower():
     raise UserError(f"--device={name}: the GPU here is {kind!r}")
+  peak, exact_peak = chips.GPU_PEAKS.get(kind, (None, None))
   return Target(
     name=kind,
     devices=devices,
     chips=len(devices),
     hosts=len({device.process_index for device in devices}),
     hbm=(devices[0].memory_stats() or {})["bytes_limit"],
-    peak=chips.GPU_PEAKS.get(kind),
+    peak=peak,
+    exact_peak=exact_peak,
     compiler=_jaxlib(),
   )
 

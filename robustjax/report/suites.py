@@ -16,7 +16,9 @@ LEDGER = "images.jsonl"
 AUDIT = "audits/*/audit.json"
 VERDICTS = ("clean", "suspicious", "masked")  # from good to bad
 NOT_MADE = "not made"
-_OF_A_NETWORK = {"network", "step", "weights", "branch", "attack_branch", "seed"}
+_OF_A_NETWORK = {
+  "network", "step", "weights", "branch", "attack_branch", "seed", "precision",
+}  # fmt: skip
 
 T = TypeVar("T")
 Problem = Callable[[str, Damaged], None]

@@ -27,10 +27,12 @@ def network(
     platform: where it will run, from `parallel.platform`.
     attacked: for use inside an attack's loop.
     plain: with a single branch, for variables from `norm.branch_of`.
-    exact: computed in float32 at full precision, as evaluations are, whatever training
-      computes in; devices may multiply float32 in less by themselves.
+    exact: computed in float32, as evaluations are, whatever training computes in.
+      Where float32 is meant it is at full precision: by themselves TPUs multiply it in
+      bfloat16, and GPUs in TF32.
   """
   model = config.model
+  dtype = jnp.dtype("float32" if exact else model.dtype)
   if model.norm == "gn":
     norm = norms.group(model.gn_groups)
   else:
@@ -53,8 +55,8 @@ def network(
     cardinality=model.cardinality,
     activation=model.activation,
     non_local=model.non_local,
-    dtype=jnp.dtype(jnp.float32 if exact else model.dtype),
-    precision="highest" if exact else None,
+    dtype=dtype,
+    precision="highest" if dtype == jnp.float32 else None,
     method=method,
     scan=model.scan,
     remat="none" if attacked and _keeps_signs_alone(config) else model.remat,
@@ -83,7 +85,7 @@ def logits_fn(
     config: checked.
     platform: where it will run, from `parallel.platform`.
     attacked: for use inside an attack's loop.
-    exact: in float32 at full precision, see `network`.
+    exact: in float32, see `network`.
   """
   net = network(config, platform, attacked=attacked, plain=True, exact=exact)
 
@@ -91,6 +93,11 @@ def logits_fn(
     return net.apply(variables, images)  # type: ignore[return-value] # none mutable
 
   return logits
+
+
+def evaluation_precision(config: Config) -> dict[str, str]:
+  """What an evaluation's identity says of precision: only where training had less."""
+  return {} if config.model.dtype == "float32" else {"precision": "float32"}
 
 
 def branches(config: Config, variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,11 +116,12 @@ def branches(config: Config, variables: Mapping[str, Any]) -> dict[str, Any]:
 def of_run(
   config: Config, variables: Mapping[str, Any], platform: str
 ) -> dict[str, Network]:
-  """Branch name -> that branch of a run's network, as evaluations take it."""
+  """Branch name -> that branch of a run's network, as evaluations take it: exact."""
   name = f"{config.setting}-{config.scale}"  # not its folder, which may move
-  logits = logits_fn(config, platform)
-  attacked = logits_fn(config, platform, attacked=True)
+  logits = logits_fn(config, platform, exact=True)
+  attacked = logits_fn(config, platform, attacked=True, exact=True)
+  precision = evaluation_precision(config)
   return {
-    branch: Network(name, branch, of_branch, logits, attacked)
+    branch: Network(name, branch, of_branch, logits, attacked, precision)
     for branch, of_branch in branches(config, variables).items()
   }

@@ -26,10 +26,10 @@ def schedule(config: Config) -> loop.Schedule:
 
 
 def make_optimizer(config: Config) -> optax.GradientTransformation:
-  """The optimiser, its learning rate scheduled."""
+  """The optimiser, its learning rate scheduled: see `optimizer.peak_rate`."""
   values = config.optimizer
   learning_rate = optimizer.step_schedule(
-    peak=values.lr_per_256 * config.train.batch_size / 256,
+    peak=optimizer.peak_rate(values.lr_per_256, config.train.batch_size),
     steps_per_epoch=schedule(config).steps_per_epoch,
     warmup_epochs=values.warmup_epochs,
     warmup_from=values.warmup_from,

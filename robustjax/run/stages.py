@@ -206,6 +206,7 @@ def evaluation_identity(config: Config) -> dict[str, Any]:
     "seed": config.seed,
     "data": f"{config.data.name}:{config.data.version}",
     **{name: text for name, text in data_names(config).items() if name != "data"},
+    **network.evaluation_precision(config),
     **values,
   }
 

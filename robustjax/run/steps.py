@@ -96,11 +96,11 @@ def eval_step(config: Config, mesh: Any) -> step.Step:
 
 
 def evaluation_steps(config: Config, mesh: Any) -> trajectory.Steps:
-  """The mapped and compiled functions of the evaluation."""
+  """The mapped and compiled functions of the evaluation, exact whatever training is."""
   platform = parallel.platform(mesh.devices.flat[0])
   per_device = trajectory.make_steps(
-    logits_fn(config, platform),
-    logits_fn(config, platform, attacked=True),
+    logits_fn(config, platform, exact=True),
+    logits_fn(config, platform, attacked=True, exact=True),
     eps=config.eval.eps,
     num_classes=config.data.classes,
     axis=parallel.AXIS,

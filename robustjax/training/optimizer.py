@@ -7,6 +7,20 @@ import jax
 import optax
 
 
+def peak_rate(per_256: float, batch_size: int) -> float:
+  """The learning rate of a batch size.
+
+  Args:
+    per_256: of 256 images; 0.1 in FD.
+    batch_size: over all devices, at least 1.
+
+  Returns:
+    `per_256` for every whole 256 images, as FD counts them. Smaller batches, which FD
+    would train at a rate of 0, have theirs in proportion.
+  """
+  return per_256 * (batch_size // 256 if batch_size >= 256 else batch_size / 256)
+
+
 def step_schedule(
   *,
   peak: float,
@@ -19,7 +33,7 @@ def step_schedule(
   """The learning rate at each step.
 
   Args:
-    peak: after the warm-up; 0.1 * batch / 256 in FD.
+    peak: after the warm-up, see `peak_rate`.
     steps_per_epoch: of training.
     warmup_epochs: how long the rate rises linearly; 0 for no warm-up.
     warmup_from: where it starts, never above the peak. FD: 0.1.
