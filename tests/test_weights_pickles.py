@@ -161,7 +161,7 @@ DEPTH = 2_000
 )
 def test_what_cannot_be_read_is_refused_in_time(content, why, monkeypatch):
   monkeypatch.setattr(pickles, "MOST_OPCODES", 10_000)
-  monkeypatch.setattr(pickled, "MOST_LEAVES", 1000)
+  monkeypatch.setattr(pickled, "MOST_PLACES", 1000)
   before = time.process_time()
   with pytest.raises(pickled.Refused, match=why):
     load(content)

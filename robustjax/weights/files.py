@@ -27,11 +27,11 @@ from robustjax.weights.pickled import Refused
 Contents = tuple[dict[str, npt.NDArray[Any]], dict[str, str]]
 
 GIB = 2**30
-_LARGEST = 16 * GIB  # of a file; a guess, as the two below
-_ROOM, _TIMES = (
-  2 * GIB,
-  8,
-)  # its arrays may be larger than the file: the room, and times
+# Guesses: of the largest file, and of what its arrays may take: 2 GiB, and 8 times the
+# file.
+_LARGEST = 16 * GIB
+_ROOM = 2 * GIB
+_TIMES = 8
 
 # How zipfile, json and NumPy report damage.
 _DAMAGED = (
@@ -113,6 +113,8 @@ def read(path: pathlib.Path) -> File:
       form, (arrays, extras) = _read(content)
     size = sum(array.nbytes for array in arrays.values())
     _limit("its arrays are", size, len(content))
+    for array in arrays.values():
+      array.flags.writeable = False
   except Refused as error:
     raise UserError(f"{path}: {error}") from error
   except _DAMAGED as error:

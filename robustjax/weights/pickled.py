@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 # Guesses, far beyond what checkpoints hold, as the same object may be in many places.
 DEEPEST = 64
-MOST_LEAVES = 100_000
+MOST_PLACES = 300_000
 LONGEST_NAME = 1_000
 
 # How torch.nn.Module keeps what its state_dict() gives under the names alone.
@@ -124,8 +124,8 @@ def leaves(
     one leaf, and so is one of more values than a person would read.
 
   Raises:
-    Refused: it is too deep or has too many leaves, two have one path, or a path is not
-      text that can be printed.
+    Refused: it is too deep or too much, two leaves have one path, or a path is no text
+      that can be printed.
   """
   arrays: dict[str, npt.NDArray[Any]] = {}
   extras: dict[str, str] = {}
@@ -143,10 +143,6 @@ def leaves(
       arrays[name] = leaf
     else:
       extras[name] = text(leaf)
-    if len(arrays) + len(extras) > MOST_LEAVES:
-      raise Refused(
-        f"it holds more than {MOST_LEAVES:,} values: save the weights alone"
-      )
   return arrays, extras
 
 
@@ -154,10 +150,16 @@ class _Walk:
   """Goes through everything; what is in many places, many times."""
 
   def __init__(self) -> None:
+    self._places = 0
     self._plain: dict[int, bool] = {}  # by id: a list that is told once is told fast
 
   def leaves(self, node: Any, path: str, above: list[int]) -> Iterator[tuple[str, Any]]:
     """Yields the path and the value of every leaf; `above` is what the node is in."""
+    self._places += 1
+    if self._places > MOST_PLACES:
+      raise Refused(
+        f"it holds more than {MOST_PLACES:,} values: save the weights alone"
+      )
     if isinstance(node, Array):
       node = node.value
     if isinstance(node, Storage):

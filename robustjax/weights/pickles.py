@@ -21,7 +21,7 @@ from robustjax.weights.pickled import (
   Tensor,
 )
 
-MOST_OPCODES = 3_000_000  # a guess: a ResNet-152 with its optimizer takes 50,000
+MOST_OPCODES = 3_000_000  # a guess: a ResNet-152 with its optimizer takes 43,000
 
 
 def load(file: IO[bytes], storages: list[Storage] | None = None) -> Any:
