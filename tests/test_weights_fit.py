@@ -89,6 +89,14 @@ def test_what_does_not_fit_is_named(change, said):
   assert "\n" not in str(error.value)
 
 
+def test_the_block_that_is_not_as_the_others_is_the_one_named():
+  for block in ("layer1.0", "layer1.1", "layer1.2", "layer2.0", "layer2.1"):
+    arrays = made.state_dict(DEEP)
+    swapped(f"{block}.conv1.weight", f"{block}.conv3.weight")(arrays)
+    with pytest.raises(UserError, match=f"{block}.conv1.weight has the shape"):
+      recognise.recognise(made.file(arrays))
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float64, np.float32])
 def test_weights_become_float32(dtype):
   arrays = {name: array.astype(dtype) for name, array in made.state_dict().items()}

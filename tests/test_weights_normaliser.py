@@ -65,14 +65,24 @@ def test_a_copy_has_to_be_equal(apart):
     assert why == "equal to m.normalizer.new_std"
 
 
-def test_that_of_a_network_not_chosen_is_left():
-  arrays = made.under("state_dict.model.", NET)
-  arrays |= made.under("ema.model.", made.state_dict(seed=1))
-  arrays |= {"state_dict.normalize.mean": MEAN, "state_dict.normalize.std": STD}
-  arrays |= {"ema.normalize.mean": MEAN / 2, "ema.normalize.std": STD}
+@pytest.mark.parametrize(
+  ("model", "mean", "std"),
+  [("model.", "normalize.mean", "normalize.std"), ("", "mu", "sigma")],
+)
+def test_that_of_a_network_not_chosen_is_left(model, mean, std):
+  arrays = made.under(f"state_dict.{model}", NET)
+  arrays |= made.under(f"ema.{model}", made.state_dict(seed=1))
+  arrays |= {f"state_dict.{mean}": MEAN, f"state_dict.{std}": STD}
+  arrays |= {f"ema.{mean}": MEAN / 2, f"ema.{std}": STD}
   found = recognise.recognise(made.file(arrays), part="ema")
   assert found.values["model.input_mean"][0] == (61.8375, 58.14, 51.765)
-  assert "not chosen" in found.unused["state_dict.normalize.mean"]
+  assert "not chosen" in found.unused[f"state_dict.{mean}"]
+
+
+def test_that_of_something_else_is_none():
+  arrays = made.under("model.", NET) | {"data.of.mean": MEAN, "data.of.std": STD}
+  with pytest.raises(UserError, match=r"data\.of\.mean \[3\] is no array"):
+    recognise.recognise(made.file(arrays))
 
 
 @pytest.mark.parametrize(

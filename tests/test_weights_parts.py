@@ -55,6 +55,13 @@ def test_a_copy_that_lacks_an_array_is_another_network(missing):
     recognise.recognise(made.file(arrays))
 
 
+def test_what_a_copy_has_beside_the_network_is_not_passed_over():
+  arrays = made.under("attacker.model.", ONE) | made.under("model.", ONE)
+  arrays["attacker.model.other"] = np.ones(2)
+  with pytest.raises(UserError, match=r"attacker\.model\.other \[2\] is no array"):
+    recognise.recognise(made.file(arrays))
+
+
 @pytest.mark.parametrize(
   ("roots", "part", "seed"),
   [

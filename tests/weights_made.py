@@ -22,7 +22,7 @@ def variables(net=BOTTLENECK, seed=0):
   """Random variables of a network, in our tree; no two arrays are alike."""
   random = np.random.default_rng(seed)
   flat = {
-    path: random.uniform(0.5, 1.5, shape).astype(np.float32)
+    path: random.uniform(0.5 if "var" in path else -1, 1.5, shape).astype(np.float32)
     for path, shape in architecture.arrays(net)
   }
   return flax.traverse_util.unflatten_dict(flat)

@@ -41,7 +41,7 @@ def arrays(net: Architecture) -> Iterator[tuple[Path, Shape]]:
     out = width * (4 if net.block == "bottleneck" else 1)
     for block in range(count):
       name = f"stage{stage + 1}_block{block + 1}"
-      yield from _block(net, name, inside, width, out, strided=not block and stage > 0)
+      yield from _block(net, name, inside, width, out)
       inside = out
     if net.non_local == "stages":
       name = f"stage{stage + 1}_non_local"
@@ -53,7 +53,7 @@ def arrays(net: Architecture) -> Iterator[tuple[Path, Shape]]:
 
 
 def _block(
-  net: Architecture, name: str, inside: int, width: int, out: int, strided: bool
+  net: Architecture, name: str, inside: int, width: int, out: int
 ) -> Iterator[tuple[Path, Shape]]:
   at = f"{name} "
   if net.block == "bottleneck":
@@ -64,7 +64,7 @@ def _block(
   else:
     yield from _convolved(at, "1", 3, inside, out)
     yield from _convolved(at, "2", 3, out, out)
-  if strided or inside != out:
+  if inside != out:  # as it is wherever there is a stride
     yield from _conv(f"{at}shortcut_conv", 1, inside, out)
     yield from _norm(f"{at}shortcut_bn", out)
   if net.non_local == "blocks":

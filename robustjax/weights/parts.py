@@ -136,7 +136,7 @@ def _difference(one: Arrays, other: Arrays) -> str | None:
     if name.endswith(f".{_COUNT}"):
       continue
     a, b = one.get(name), other.get(name)
-    if a is None or b is None or a.dtype != b.dtype or a.shape != b.shape:
+    if a is None or b is None or a.shape != b.shape:
       return name
     if a is not b and a.tobytes() != b.tobytes():
       return name
