@@ -8,7 +8,7 @@ from test_preflight_programs import small
 
 from robustjax.errors import UserError
 from robustjax.preflight import answers, programs, quick, topology
-from robustjax.runtime import log, parallel
+from robustjax.runtime import files, parallel
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_what_was_written_is_the_answer_of_a_stopped_one(tmp_path):
 
 def test_a_refusal_is_an_answer(tmp_path):
   refusal = answers.Compiled(None, 5, "no", None, 0.0)
-  log.write_json(tmp_path / "done.json", dataclasses.asdict(refusal))
+  files.write_json(tmp_path / "done.json", dataclasses.asdict(refusal))
   assert quick._answer(tmp_path, 0) == refusal
 
 
