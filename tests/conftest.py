@@ -16,11 +16,17 @@ if not {"PYTEST_XDIST_WORKER", "PYTEST_CURRENT_TEST"} & set(os.environ):
   os.environ["JAX_COMPILATION_CACHE_DIR"] = _compiled.name
   os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
   os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+  # The emitters that XLA had before take half the time to compile.
+  flags = os.environ.get("XLA_FLAGS", "")
+  os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_use_fusion_emitters=false".strip()
+  # Two workers of PyTorch's threads on two cores wait for each other most of the time.
+  os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
+from jax._src import compiler  # noqa: E402
 
 jax.config.update("jax_num_cpu_devices", 8)
 
@@ -48,9 +54,17 @@ def usual_signals():
 @pytest.fixture(scope="module")
 def optimised():
   """Programs as users get them, where equal means equal to the last bit."""
-  jax.clear_caches()
-  jax.config.update("jax_disable_most_optimizations", False)
-  yield
+
+  def options(*words, env_options_overrides=None, **named):
+    given = {"xla_cpu_use_fusion_emitters": True, **(env_options_overrides or {})}
+    return usual(*words, env_options_overrides=given, **named)
+
+  usual = compiler.get_compile_options
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(compiler, "get_compile_options", options)
+    jax.clear_caches()
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
   jax.config.update("jax_disable_most_optimizations", True)
   jax.clear_caches()
 

@@ -50,6 +50,7 @@ def test_images_of_a_sibling_break_a_network_without_gradients():
 
 @pytest.mark.slow
 @pytest.mark.thorough
+@pytest.mark.usefixtures("optimised")  # the tanh must be 1 where it is nearly so
 def test_one_step_that_beats_many_is_masked():
   """Many steps start beside the pixels' whole numbers; one starts and ends at them."""
 

@@ -194,6 +194,7 @@ def test_counts_on_two_processes_are_those_of_a_plain_computation(
   environment = {
     **os.environ,
     "JAX_DISABLE_MOST_OPTIMIZATIONS": "0",
+    "XLA_FLAGS": "",
     "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
   }
   both = [
