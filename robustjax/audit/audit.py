@@ -109,9 +109,9 @@ def all_checks(found: evidence.Evidence, no_others: str = "") -> list[check.Chec
     ]
   if check.verdict(of_answers) == "clean":
     raise UserError(
-      f"{found.count or 'none'} of {len(found.labels)} images is classified rightly, too"
-      " few for a verdict: are the data, the order of the classes and the range of the"
-      " pixels (0 to 255) the network's? Otherwise ask for more with --images"
+      f"{found.count or 'none'} of {len(found.labels)} images is classified rightly,"
+      " too few for a verdict: are the data, the order of the classes and the range of"
+      " the pixels (0 to 255) the network's? Otherwise ask for more with --images"
     )
   missing = list(check.RULES)[len(of_answers) :]
   why = "too few images are classified rightly"
