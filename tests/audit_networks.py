@@ -103,6 +103,7 @@ FRONT = {
   "thresholded": lambda x: jnp.where(x > 127, 159.0, 95.0),
   "steep": lambda x: 255 * jax.nn.sigmoid(1000 * (x / 255 - 0.5)),
   "waves": lambda x: x + 5 * jnp.sin(3 * x),
+  "gradient of half": lambda x: x.at[:, ::2].set(jax.lax.stop_gradient(x[:, ::2])),
   "gradient zero": gradient(lambda x, g: jnp.zeros_like(g)),
   "gradient negated": gradient(lambda x, g: -g),
   "gradient noise": gradient(lambda x, g: jnp.sin(1e4 * x * (1 + jnp.arange(3)))),

@@ -75,6 +75,7 @@ def test_outputs_of_least_squares_are_no_probabilities():
     (batch_statistics, "split batch"),
     (batch_statistics, "permuted batch"),
     (neighbours, "permuted batch"),
+    (lambda v, x: (lambda z: z / z.max())(mlp(v, x)), "split batch"),
     (noisy(0.1), "repeated pass"),
     (noisy(0.002), "repeated pass"),
     (lambda v, x: 1e4 + noisy(0.1)(v, x), "repeated pass"),
@@ -109,5 +110,7 @@ def test_images_without_numbers_are_named():
 
 def test_a_distance_is_relative_and_without_the_mean():
   one = np.array([[1.0, 0.0, -1.0]])
-  assert answers.apart(one, 7 * one + 3)[0] < 1e-6
+  assert answers.apart(one, one + 3)[0] < 1e-6
+  assert answers.apart(one, 4 * one)[0] == pytest.approx(0.75)
+  assert answers.apart(1e-20 * one, 4e-20 * one)[0] == pytest.approx(0.75)
   assert answers.apart(one, -one)[0] == pytest.approx(2)

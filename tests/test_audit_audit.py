@@ -28,6 +28,7 @@ HONEST = {"", "centred", "log softmax"}
 # Fault -> the verdict, and the check made for it.
 CAUGHT = {
   "quantised": ("masked", "zero gradients, margin"),
+  "gradient of half": ("suspicious", "differences"),
   "gradient zero": ("masked", "zero gradients, dlr"),
   "gradient negated": ("masked", "black box"),
   "gradient noise": ("masked", "largest eps"),
@@ -37,7 +38,7 @@ CAUGHT = {
   "not a number": ("masked", "finite logits"),
   "thresholded": ("masked", "zero gradients, ce"),
   "steep": ("masked", "largest eps"),
-  "waves": ("masked", "a small step"),
+  "waves": ("masked", "differences"),
   "gradient not a number": ("masked", "within the ball"),
   "temperature": ("masked", "scaled logits"),
   "shifted": ("suspicious", "low precision"),

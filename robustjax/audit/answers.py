@@ -13,7 +13,6 @@ FARTHEST = 87.0
 # Logits that are rounded to more than this share of their distance lead nowhere.
 COARSEST = 1e-3
 
-_TINY = 1e-10  # of AutoAttack's flag
 _SURE = 1e-5  # of AutoAttack's flag: how exactly probabilities add up to 1
 
 
@@ -43,18 +42,20 @@ def checks(answers: Answers) -> list[Check]:
 
 
 def apart(one: Array, other: Array) -> Array:
-  """[n], the distance of two [n, k] of logits, each divided by its L2 norm.
+  """[n], the L2 distance of two [n, k] of logits, divided by the larger one's norm.
 
-  As in AutoAttack's flag for random networks, but without the mean of an image's
+  AutoAttack's flag for random networks divides each by its own norm, which hides a
+  temperature that depends on the batch. Here it is without the mean of an image's
   logits, which decides nothing and could hide any noise. What is not finite is 0.
   """
 
-  def unit(logits: Array) -> Array:
+  def centred(logits: Array) -> Array:
     logits = np.nan_to_num(logits.astype(np.float64), posinf=0.0, neginf=0.0)
-    logits = logits - logits.mean(-1, keepdims=True)
-    return logits / (np.linalg.norm(logits, axis=-1, keepdims=True) + _TINY)
+    return logits - logits.mean(-1, keepdims=True)
 
-  return np.linalg.norm(unit(one) - unit(other), axis=-1)
+  one, other = centred(one), centred(other)
+  size = np.maximum(*(np.linalg.norm(logits, axis=-1) for logits in (one, other)))
+  return np.linalg.norm(one - other, axis=-1) / (size + np.finfo(np.float64).tiny)
 
 
 def _same(answers: Answers, name: str, distance: Array, how: str) -> Check:

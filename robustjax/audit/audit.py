@@ -62,7 +62,7 @@ def audit(
     say: is told what comes next.
 
   Raises:
-    UserError: there is nothing to attack: no image is classified rightly.
+    UserError: there is nothing to attack: hardly an image is classified rightly.
   """
   if eps <= 0:
     raise UserError(f"eps is {eps:g}: an audit needs one above 0")
@@ -93,14 +93,15 @@ def audit(
 def all_checks(found: evidence.Evidence, no_others: str = "") -> list[check.Check]:
   """All checks, in the order of `check.RULES`.
 
-  Where no image is classified rightly, there is nothing to attack: those checks are
-  not made, and it is an error if the network's answers gave no reason for it.
+  Where no more than `check.CHANCE` images are classified rightly, no share of them can
+  fail: those checks are not made, and it is an error if the network's answers gave no
+  reason for it.
 
   Raises:
-    UserError: no image is classified rightly, though all logits are finite.
+    UserError: so few images are classified rightly, though all logits are finite.
   """
   of_answers = answers.checks(found.answers)
-  if found.count:
+  if found.count > check.CHANCE:
     return [
       *of_answers,
       *gradients.checks(found),
@@ -109,11 +110,12 @@ def all_checks(found: evidence.Evidence, no_others: str = "") -> list[check.Chec
     ]
   if check.verdict(of_answers) == "clean":
     raise UserError(
-      f"none of {len(found.labels)} images is classified rightly: are the data, the"
-      " order of the classes and the range of the pixels (0 to 255) the network's?"
+      f"{found.count or 'none'} of {len(found.labels)} images is classified rightly,"
+      " too few for a verdict: are the data, the order of the classes and the range of"
+      " the pixels (0 to 255) the network's? Otherwise ask for more with --images"
     )
   missing = list(check.RULES)[len(of_answers) :]
-  why = "no image is classified rightly"
+  why = "too few images are classified rightly"
   return [*of_answers, *(check.not_made(name, why) for name in missing)]
 
 

@@ -58,7 +58,7 @@ RULES: dict[str, Rule] = {
   "zero gradients, ce": Rule("masked", 0.05, f"{AUTOATTACK}; limit: ours"),
   "zero gradients, margin": Rule("masked", 0.05, f"{AUTOATTACK}; limit: ours"),
   "zero gradients, dlr": Rule("masked", 0.05, f"{AUTOATTACK}; limit: ours"),
-  "a small step": Rule("suspicious", 0.1, f"{PINTOR}; limit: ours"),
+  "differences": Rule("suspicious", 0.2, "ours", share=False),
   "low precision": Rule("suspicious", 0.1, "ours"),
   # One attack against another.
   "scaled logits": Rule("masked", 0.05, f"{CARLINI}; limit: ours"),

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from robustjax.attacks import pgd
+from robustjax.audit.differences import Differences, differences
 from robustjax.audit.programs import Array, Effort, Found, Norm, Programs
 from robustjax.errors import UserError
 from robustjax.evaluation.network import Network
@@ -52,7 +53,7 @@ class Evidence:
     right: [n] bool, the images that are classified rightly; only those count below.
     flat: loss -> [n] bool, whether the image's gradient is exactly zero.
     flat_way: [n], the share of the long attack's iterates where it is.
-    rise: [n], how much one small step along the margin's gradient raises the margin.
+    differences: of the margin, beside what its gradient says.
     long: the walk of PGD on the cross-entropy with the effort's most steps.
     last: the last iterates of that walk.
     attacks: name -> what it found: "fgsm", "pgd", "apgd-ce", "apgd-margin",
@@ -72,7 +73,7 @@ class Evidence:
   right: Array
   flat: Mapping[str, Array]
   flat_way: Array
-  rise: Array
+  differences: Differences
   long: Mapping[str, Array]
   last: Found
   attacks: Mapping[str, Found]
@@ -157,7 +158,13 @@ def gather(
     )
   rows["target"] = _targets(labels, indices, classes, seed)
   say("single steps")
-  flat, rise, parts = _single_steps(programs, eps)
+  flat = {
+    loss: (programs.gradient(loss, rows["image"]) == 0).all((1, 2, 3))
+    for loss in ("ce", "margin", "dlr")
+  }
+  parts = _single_steps(programs, eps)
+  say("differences")
+  measured = differences(programs, eps, seed)
   say(f"PGD-{effort.most} and larger eps")
   long = programs.walk("ce", eps, effort.most)
   broken = {eps: long["first"] <= effort.steps}
@@ -179,10 +186,10 @@ def gather(
     norm=norm,
     effort=effort,
     answers=answers,
-    right=answers.logits.argmax(-1) == labels,
+    right=np.isfinite(answers.logits).all(-1) & (answers.logits.argmax(-1) == labels),
     flat=flat,
     flat_way=long["flat"].sum(-1) / (effort.most + 1),
-    rise=rise,
+    differences=measured,
     long=long,
     last=programs.judged(long["last"]),
     attacks=attacks,
@@ -262,16 +269,10 @@ def ask(programs: Programs, seed: int) -> Answers:
   return Answers(programs.rows["index"], logits, passes)
 
 
-def _single_steps(
-  programs: Programs, eps: float
-) -> tuple[dict[str, Array], Array, dict[float, Found]]:
-  """Zero gradients by loss, the rise by a small step, and shares of a single step."""
-  parts, flat = {}, {}
-  for part in (*PARTS, 1.0):
-    walked = programs.walk("ce", eps, 1, part * eps, clean_start=True)
-    parts[part] = programs.judged(walked["last"])
-    flat["ce"] = walked["flat"][:, 0]
-  for loss in ("dlr", "margin"):
-    walked = programs.walk(loss, eps, 1, eps / 16, clean_start=True)
-    flat[loss] = walked["flat"][:, 0]
-  return flat, walked["loss"][:, 1] - walked["loss"][:, 0], parts
+def _single_steps(programs: Programs, eps: float) -> dict[float, Found]:
+  """Shares of a single step of eps."""
+  walks = {
+    part: programs.walk("ce", eps, 1, part * eps, clean_start=True)
+    for part in (*PARTS, 1.0)
+  }
+  return {part: programs.judged(walk["last"]) for part, walk in walks.items()}

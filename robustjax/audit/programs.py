@@ -120,6 +120,12 @@ class Programs:
       _forward(self.network.attack_logits, self.mesh, attacked=True), rows
     )["logits"].astype(np.float32)
 
+  def gradient(self, loss: str, images: Array) -> Array:
+    """[n, h, w, c], of a loss of `walk.LOSSES`, at images of the rows' classes."""
+    rows = {**self.rows, "image": images.astype(np.float32)}
+    program = _gradient(self.network.attack_logits, self.mesh)
+    return self.over(program, rows, walk.LOSSES.index(loss))["gradient"]
+
   def judged(self, adv: Array) -> Found:
     """Whether images are broken, by what predictions come from."""
     predicted = self.logits(adv).argmax(-1)
@@ -182,6 +188,16 @@ def _forward(logits: Logits, mesh: Any, attacked: bool = False) -> Callable[...,
     return {"logits": logits(variables, rows["image"])}
 
   return parallel.pmap(per_device, mesh, (None, 0), 0)
+
+
+@_kept
+def _gradient(logits: Logits, mesh: Any) -> Callable[..., Any]:
+  def per_device(variables: Any, rows: Any, which: jax.Array) -> dict[str, jax.Array]:
+    loss = walk.loss(which, rows["label"], rows["target"])
+    total = lambda x: loss(logits(variables, x)).sum()  # noqa: E731
+    return {"gradient": jax.grad(total)(rows["image"])}
+
+  return parallel.pmap(per_device, mesh, (None, 0, None), 0)
 
 
 def _mapped(per_device: Callable[..., Any], mesh: Any, values: int) -> Any:
