@@ -63,7 +63,7 @@ def hoisted(
   which takes long to compile.
 
   Raises:
-    UserError: it cannot be traced, in its own words.
+    UserError: it cannot be traced, in its own words, or returns no logits.
   """
 
   def traced(count: int) -> Any:
@@ -77,6 +77,12 @@ def hoisted(
       f"{name} cannot be computed by JAX on images {[2, *shape]}:"
       f" {type(error).__name__}: {reason}"
     ) from error
+  shapes = [list(out.shape) for out in first.out_avals]
+  if len(shapes) != 1 or len(shapes[0]) != 2 or shapes[0][0] != 2:
+    raise UserError(
+      f"{name} makes {', '.join(map(str, shapes)) or 'nothing'} of images"
+      f" {[2, *shape]}: it must return logits [2, classes] alone"
+    )
 
   def logits(consts: Any, images: jax.Array) -> jax.Array:
     jaxpr = traced(len(images)).jaxpr
@@ -96,7 +102,7 @@ def _check_classes(
   """Refuses labels that no logit stands for."""
   images = jax.ShapeDtypeStruct((2, *shape), jnp.float32)
   out = jax.eval_shape(logits, variables, images).shape
-  if len(out) == 2 and out[1] < source.num_classes:
+  if out[1] < source.num_classes:
     raise UserError(
       f"{source.name} has {source.num_classes} classes, and {what} tells {out[1]}"
       " apart: name data of its classes with --data"

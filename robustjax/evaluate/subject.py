@@ -132,6 +132,9 @@ def eps_of(args: argparse.Namespace, subject: Subject) -> float:
     raise UserError("how far may a pixel change? Say --eps=, of 255")
   if args.norm == "linf" and eps < 0.1:
     raise UserError(f"eps is {eps:g} of 255, which is nothing: 8/255 is --eps=8")
+  if args.norm == "l2" and eps < 1:
+    whole = f"{eps:g} of 0..1 is --eps={255 * eps:g}"
+    raise UserError(f"eps is {eps:g} of 255, less than a level of one pixel: {whole}")
   return float(eps)
 
 
