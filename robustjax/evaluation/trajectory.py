@@ -199,7 +199,7 @@ def _check_finite(counts: Mapping[str, jax.Array], when: str) -> None:
     raise UserError(
       f"the logits of {images} images are not finite {when}, and no prediction follows"
       " from them: the network has diverged; train it with a smaller"
-      " --config.optimizer.lr_per_256, or compute in float32"
+      " --config.optimizer.lr_per_256, or in float32"
     )
 
 
