@@ -23,7 +23,7 @@ timm = pytest.importorskip("timm", reason=WHY)
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype(np.float32)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-CLOSE = 1e-5  # measured: 3e-7 to 3e-6
+CLOSE = 1e-5  # relative, L2; measured: 5e-7 to 1.1e-6
 
 
 def ours(found):
@@ -262,9 +262,9 @@ class FD:
 
 FDS = {
   "R50": ((3, 4, 6, 3), {}),
-  "Denoise": ((1, 2, 2, 1), {"non_local": "stages"}),
+  "Denoise": ((1, 2), {"non_local": "stages"}),
   "X101-DenoiseAll": (
-    (1, 2, 2, 1),
+    (1, 2),
     {"non_local": "blocks", "bottleneck": 4, "cardinality": 32},
   ),
 }
