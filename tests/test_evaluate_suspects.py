@@ -58,7 +58,7 @@ def images(folder, uncropped):
   return Images(found, transforms.by_name("none", False, 4))
 
 
-def asked(images, fault=lambda x: x, normaliser=FD):
+def asked(images, fault=lambda x: x, normaliser=FD, off=None):
   """What the suspects are for a network that sees its images through a fault."""
   # Of a larger crop it sees a corner: it is made for images of one size.
   seen = lambda w, x: networks.logits(w, fault(x[:, :4, :4]))  # noqa: E731
@@ -70,7 +70,7 @@ def asked(images, fault=lambda x: x, normaliser=FD):
   reader = Reader(network, 3, 32, MESH, Stop(), shows=False)
   (found,) = reader(images, range(COUNT))
   correct, counted = found.counts
-  off = 100 * correct / counted - CARD.clean.accuracy
+  off = 100 * correct / counted - CARD.clean.accuracy if off is None else off
   return suspects.interrogate(reader, subject, range(COUNT), CARD, off)
 
 
@@ -127,6 +127,19 @@ def test_nothing_is_blamed_where_nothing_fits(images):
   for tried in (honest, lost):
     assert not any(one.fits for one in tried)
   assert not any("another order" in note for note in notes)
+
+
+def test_what_changes_nothing_or_too_little_does_not_fit(folder, images):
+  grey = lambda x: x * 0 + x.mean(-1, keepdims=True)  # noqa: E731
+  pixels = images.source.records.images
+  labels = networks.logits(networks.WEIGHTS, grey(pixels)).argmax(-1)
+  found = source(folder / "grey.npz", pixels, labels)
+  tried, _ = asked(dataclasses.replace(images, source=found), grey)
+  (same,) = (one for one in tried if one.name == "channels reversed")
+  assert same.correct == COUNT and not same.fits
+  # Of 500 images a part of them is right again, and on all as many more are missing.
+  tried, _ = asked(images, lambda x: x[..., ::-1], off=-95.0)
+  assert tried[1].correct == COUNT and not any(one.fits for one in tried)
 
 
 def test_classes_in_another_order_are_seen(folder, images):

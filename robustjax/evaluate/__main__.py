@@ -32,8 +32,9 @@ def parser() -> Parser:
     prog="python -m robustjax.evaluate",
     description="Attacks a network image by image and keeps a ledger of it.",
     epilog="python -m robustjax.evaluate --compare DIR DIR ... compares evaluations"
-    " image by image. Exit status: 0 complete, 2 a mistake, 143 stopped by a signal:"
-    " the same command goes on. 1 is a bug or a process that did not come or was lost.",
+    " image by image. Exit status: 0 complete, 2 a mistake or a card's number that is"
+    " not reproduced, 143 stopped by a signal: the same command goes on. 1 is a bug or"
+    " a process that did not come or was lost.",
     allow_abbrev=False,
   )
   add = made.add_argument

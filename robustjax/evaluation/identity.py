@@ -47,7 +47,6 @@ def identity(
     "loss": options.loss,
     "iterate": "last" if options.last else "best",
     "seed": seed,
-    **network.precision,
   }
 
 
@@ -104,6 +103,7 @@ def subject(
     **data,
     "images": len(indices),
     "indices": _digest(list(indices)),
+    **network.precision,
   }
 
 
