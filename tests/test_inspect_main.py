@@ -268,3 +268,13 @@ def test_a_run_at_work_and_a_folder_that_is_a_file_are_one_line(run, capsys):
     assert "another process is at work" in mistake(capsys, run)
   out = run / workdir.CONFIG
   assert "cannot be written to" in mistake(capsys, run, f"--out={out}")
+
+
+def test_weights_that_say_no_eps_are_one_line(tmp_path, capsys):
+  c = small(norm="bn")
+  c.init.weights, c.train.epochs, c.eval.eps = "R9.pth sha256:12", 0.0, 0.0
+  workdir.claim(tmp_path, c).close()
+  assert inspect.main([str(tmp_path)]) == 2
+  assert (
+    "does not say how far attacks go: import it with --eps" in capsys.readouterr().err
+  )
