@@ -18,8 +18,9 @@ from robustjax.data import sample
 from robustjax.errors import UserError, ended
 from robustjax.evaluate.subject import Subject, add_images, eps_of, open_subject, wanted
 from robustjax.evaluation.network import Network
+from robustjax.report import drawing
 from robustjax.run.commandline import Parser, above, at_least, writable
-from robustjax.runtime import files, log, parallel
+from robustjax.runtime import files, log, parallel, settings
 
 AUDITS = "audits"  # of a run's folder
 IMAGES = 128  # enough for a share of 0.02 to be more than two
@@ -118,6 +119,8 @@ def targeted_alone(run: Path) -> bool:
   return not files.read_json(path).get("adaptive")
 
 
+@settings.ours()
+@drawing.plain()
 def main(argv: Sequence[str] | None = None) -> int:
   """The command line; returns the exit status."""
   logging.set_verbosity(logging.FATAL)  # libraries' chatter; what matters is raised

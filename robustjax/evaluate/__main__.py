@@ -25,9 +25,10 @@ from robustjax.evaluation.robustness import images_a_device
 from robustjax.hosts import cluster
 from robustjax.hosts.processes import Hosts
 from robustjax.hosts.together import Together
+from robustjax.report import drawing
 from robustjax.run import robustness, start
 from robustjax.run.commandline import Parser, above, at_least
-from robustjax.runtime import log, parallel
+from robustjax.runtime import log, parallel, settings
 from robustjax.runtime.preemption import Stop
 
 
@@ -76,6 +77,8 @@ def parser() -> Parser:
   return made
 
 
+@settings.ours()
+@drawing.plain()
 def main(argv: Sequence[str] | None = None) -> int:
   """The command line; returns the exit status."""
   logging.set_verbosity(logging.FATAL)  # libraries' chatter; what matters is raised

@@ -15,10 +15,11 @@ from robustjax.config import Config
 from robustjax.errors import ended
 from robustjax.inspect import inspection, norms
 from robustjax.inspect.choice import Choice
+from robustjax.report import drawing
 from robustjax.run import saved, workdir
 from robustjax.run.commandline import Parser, at_least, writable
 from robustjax.run.data import open_data
-from robustjax.runtime import log, parallel
+from robustjax.runtime import log, parallel, settings
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -99,6 +100,8 @@ def _list_layers(config: Config) -> None:
     log.say(f"{name}  {channels} channels" + ("  (default)" * (name == default)))
 
 
+@settings.ours()
+@drawing.plain()
 def main(argv: Sequence[str] | None = None) -> int:
   """The command line; returns the exit status."""
   logging.set_verbosity(logging.FATAL)  # libraries' chatter; what matters is raised

@@ -14,7 +14,7 @@ from robustjax.inspect.choice import Choice
 from robustjax.run import network
 from robustjax.run import workdir as workdirs
 from robustjax.run.data import images_of
-from robustjax.runtime import log, parallel
+from robustjax.runtime import log, parallel, settings
 from robustjax.training.state import TrainState
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -106,7 +106,7 @@ def attacked_images(
     network.logits_fn(config, platform, attacked=True, exact=True),
     network.branches(config, state.variables)[branch],
     batch,
-    jax.random.fold_in(jax.random.key(choice.seed), _KEY),
+    jax.random.fold_in(settings.key(choice.seed), _KEY),
     steps=steps,
     step_size=plan.step_size,
     eps=values.eps,

@@ -19,7 +19,7 @@ from robustjax.run import network, pretrained, robustness, saved, steps
 from robustjax.run import schedule as schedules
 from robustjax.run import workdir as workdirs
 from robustjax.run.data import Data, data_names, images_of, train_batches
-from robustjax.runtime import checkpoint, files, log, metrics, parallel
+from robustjax.runtime import checkpoint, files, log, metrics, parallel, settings
 from robustjax.runtime.preemption import Stop
 from robustjax.training import loop
 from robustjax.training.state import TrainState
@@ -62,7 +62,7 @@ class Run:
 
   def key(self, purpose: int) -> jax.Array:
     """The PRNG key of a purpose, from the configuration's seed."""
-    return jax.random.fold_in(jax.random.key(self.config.seed), purpose)
+    return jax.random.fold_in(settings.key(self.config.seed), purpose)
 
 
 def train(run: Run) -> TrainState:
@@ -242,6 +242,8 @@ def _introduce(run: Run, state: TrainState, done: int, steps: int) -> None:
   if guesses := configs.guesses(config):
     guessed = "Guesses, which neither the paper nor its training pipeline settles"
     log.say(f"{guessed}: {', '.join(guesses)}", run.leads)
+  if odd := configs.odd(config):
+    log.say(f"Odd, and perhaps not meant: {'; '.join(odd)}", run.leads)
   begins = (
     f"goes on from step {done} of {steps}" if done else f"has {steps} steps to go"
   )

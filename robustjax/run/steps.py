@@ -21,7 +21,7 @@ from robustjax.models import resnet
 from robustjax.run.data import images_of
 from robustjax.run.network import logits_fn, network
 from robustjax.run.schedule import make_optimizer, schedule
-from robustjax.runtime import parallel
+from robustjax.runtime import parallel, settings
 from robustjax.training import optimizer, state, step
 
 
@@ -35,7 +35,7 @@ def initial_state(config: Config, key: jax.Array) -> state.TrainState:
 
 def abstract_state(config: Config) -> state.TrainState:
   """The shapes and dtypes of the state."""
-  return jax.eval_shape(lambda key: initial_state(config, key), jax.random.key(0))
+  return jax.eval_shape(lambda key: initial_state(config, key), settings.key(0))
 
 
 def attack_step(config: Config, platform: str) -> step.Step:
