@@ -83,6 +83,9 @@ def _check_expected(
   for name in ("eval.images", "train.validation_images"):
     if expected[name] > len(test):
       flags.append(f"--config.{name}={len(test)}")
+  counted, seen = expected["eval.images"], expected["train.validation_images"]
+  if counted < len(test) < counted + seen:  # as `config.check` would refuse it
+    flags.append(f"--config.eval.images={len(test)}")
   raise UserError(
     f"data set {config.data.name!r} is not the one of this configuration:"
     f" {'; '.join(what)}. Prepare the complete one again, or, if it is the one to"

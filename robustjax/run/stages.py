@@ -126,10 +126,13 @@ def _skipped(run: Run) -> int:
 def evaluation(run: Run, state: TrainState) -> dict[str, Any]:
   """Counts every test image through every branch at every reading."""
   config, values = run.config, run.config.eval
+  indices = sample.indices(run.data.test, values.images)
   identity = evaluation_identity(config)
+  if isinstance(indices, list):  # counts of an older version are of the first ones
+    identity["sample"] = files.digest({"indices": indices})[:16]
 
   def batches_from(done: int) -> Any:
-    left = range(done * values.batch_size, values.images)
+    left = indices[done * values.batch_size :]
     return images_of(config, run.data.test).batches(left, values.batch_size, run.mesh)
 
   # Where one host sees fewer counts than another, they would take other batches.
@@ -162,7 +165,7 @@ def evaluation(run: Run, state: TrainState) -> dict[str, Any]:
     "step": int(state.step),
     **results,
     "guesses": guesses,
-    "identity": identity,
+    "identity": evaluation_identity(config),
     workdirs.RUN: workdirs.digest(config),
   }
 
@@ -244,6 +247,9 @@ def _introduce(run: Run, state: TrainState, done: int, steps: int) -> None:
     log.say(f"{guessed}: {', '.join(guesses)}", run.leads)
   if odd := configs.odd(config):
     log.say(f"Odd, and perhaps not meant: {'; '.join(odd)}", run.leads)
+  for split, source in run.data._asdict().items():
+    if left_out := getattr(source.records, "left_out", ""):
+      log.say(f"No images of the {split} split: {left_out}", run.leads)
   begins = (
     f"goes on from step {done} of {steps}" if done else f"has {steps} steps to go"
   )

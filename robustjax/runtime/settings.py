@@ -39,6 +39,6 @@ def ours() -> Iterator[None]:
       jax.config.update(name, getattr(value, "value", value))
 
 
-def key(seed: int) -> jax.Array:
+def key(seed: int | jax.Array) -> jax.Array:
   """The PRNG key of a seed, 0 and up, of the same kind whoever asks."""
   return jax.random.key(seed, impl=PRNG)
