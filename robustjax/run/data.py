@@ -23,6 +23,10 @@ class Data(NamedTuple):
   train: sources.Source
   test: sources.Source
 
+  def digest(self) -> str:
+    """What tells them from others that a path may have; "" of a named data set."""
+    return "".join(filter(None, map(sources.digest, self)))
+
 
 def open_data(config: Config) -> Data:
   """Opens the data set and checks that it is what the configuration expects.

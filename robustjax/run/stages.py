@@ -10,7 +10,7 @@ from clu import parameter_overview
 
 from robustjax import config as configs
 from robustjax.config import Config
-from robustjax.data import sample
+from robustjax.data import sample, sources
 from robustjax.evaluation import compiled, evaluate, trajectory
 from robustjax.evaluation.robustness import images_a_device
 from robustjax.hosts import processes
@@ -76,7 +76,9 @@ def train(run: Run) -> TrainState:
     metrics_log = metrics.MetricsLog(run.workdir, done, writes=run.leads)
     closing.callback(metrics_log.close)
     checkpoints = checkpoint.Checkpoints(
-      run.workdir / workdirs.CHECKPOINTS, loop.BEST, configs.plain(config)
+      run.workdir / workdirs.CHECKPOINTS,
+      loop.BEST,
+      configs.plain(config) | workdirs.with_files(run.data.digest()),
     )
     closing.callback(checkpoints.close)
     if done < schedule.steps:
@@ -223,11 +225,11 @@ def finish(run: Run, evaluation: dict[str, Any]) -> None:
 
 def evaluation_identity(config: Config) -> dict[str, Any]:
   """What the counts of an evaluation depend on, beside the trained weights."""
-  values = configs.plain(config)["eval"]
+  values, name = configs.plain(config)["eval"], config.data.name
   return {
     "step": schedules.schedule(config).steps,
     "seed": config.seed,
-    "data": f"{config.data.name}:{config.data.version}",
+    "data": "a folder" if sources.is_path(name) else f"{name}:{config.data.version}",
     **{name: text for name, text in data_names(config).items() if name != "data"},
     **network.evaluation_precision(config),
     **values,
