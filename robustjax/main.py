@@ -15,13 +15,15 @@ from robustjax.hosts import cluster
 from robustjax.hosts.processes import Hosts
 from robustjax.hosts.together import Together
 from robustjax.inspect import inspection
-from robustjax.report import curves, files, table
+from robustjax.report import curves, drawing, files, table
 from robustjax.run import commandline, saved, stages, start
 from robustjax.run.data import open_data
-from robustjax.runtime import log, parallel
+from robustjax.runtime import log, parallel, settings
 from robustjax.training.state import TrainState
 
 
+@settings.ours()
+@drawing.plain()
 def main() -> int:
   """The command line; returns the exit status, 0 when the run is complete."""
   if {"--help", "-h"} & set(sys.argv):

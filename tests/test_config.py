@@ -55,9 +55,9 @@ def test_unknown_variant_lists_the_known():
   "name, value, words",
   [
     ("model.norm", "bm", "config.model.norm is 'bm'; it may be 'bn', 'mbn', 'gn'"),
-    ("loss.clean_ratio", 1.5, "clean_ratio is 1.5; it may be 0.0 to 1.0"),
+    ("loss.clean_ratio", 1.5, "clean_ratio is 1.5; it may be 0 to 1"),
     ("attack.eps", -1.0, "attack.eps is -1.0; it may be"),
-    ("train.batch_size", 0, "train.batch_size is 0; it must be above 0"),
+    ("train.batch_size", 0, "train.batch_size is 0; it may be 1 to 1,048,576"),
     ("eval.images", 3000, "eval.images is 3000; it may be 1 to 2000"),
     ("eval.readings", (), "eval.readings must hold"),
     ("eval.readings", (0, 5), "eval.readings is \\(0, 5\\); it may be whole numbers"),
@@ -66,7 +66,7 @@ def test_unknown_variant_lists_the_known():
     ("optimizer.decay_epochs", ("a",), "decay_epochs is"),
     ("model.depth", 50, "depth and config.model.stages are both set"),
     ("seed", -1, "config.seed is -1; it may be 0 to"),
-    ("data.workers", -1, "data.workers is -1; it must be 0 or above"),
+    ("data.workers", -1, "data.workers is -1; it may be 0 to 1024"),
     ("data.broken_images", "ignore", "broken_images is 'ignore'; it may be 'stop', 's"),
     ("data.channels", 2, "data.channels is 2; it may be 1, 3"),
     ("data.transform", "imagenet", "needs config.data.channels=3"),
@@ -74,8 +74,8 @@ def test_unknown_variant_lists_the_known():
     ("data.test_split", "train[:10%]", "'train\\[:10%\\]', which has images that the"),
     ("data.test_split", "test+train", "which has images that the run trains on"),
     ("data.test_split", "all", "which has images that the run trains on"),
-    ("train.epochs", float("nan"), "train.epochs is nan; it must be a finite number"),
-    ("optimizer.lr_per_256", -1.0, "lr_per_256 is -1.0; it must be above 0"),
+    ("train.epochs", float("nan"), "train.epochs is nan; it may be a finite number"),
+    ("optimizer.lr_per_256", -1.0, "lr_per_256 is -1.0; it may be above 0 to 100"),
     ("loss.clean_ratio", 0.01, "keeps none of its clean ones"),
     ("setting", "a/b", "config.setting is 'a/b'"),
     ("optimizer.name", "adam", "optimizer.name is 'adam'; it may be 'sgd', 'rmsprop'"),
@@ -84,10 +84,18 @@ def test_unknown_variant_lists_the_known():
     ("scale", "large", "config.scale is 'large'; it may be 'paper', 'mini'"),
     ("loss.adv", False, "neither adversarial nor clean"),
     ("loss.alp_weight", 0.5, "alp_weight pairs .* needs"),
-    ("train.running_statistics_epochs", 99.0, "it may be 0.0 to 8.0"),
+    (
+      "train.running_statistics_epochs",
+      99.0,
+      "it may be 0 to config.train.epochs, 8.0",
+    ),
     ("model.input_mean", (1.0, 2.0), "has 2 values; it needs one, or one for each of"),
     ("model.input_std", (), "has 0 values; it needs one"),
-    ("model.input_std", (0.0,), "input_std is \\(0.0,\\); pixels are divided by it"),
+    (
+      "model.input_std",
+      (0.0,),
+      "input_std is \\(0.0,\\); it may be numbers, each above 0",
+    ),
     (
       "model.input_mean",
       (float("nan"),),
@@ -95,7 +103,7 @@ def test_unknown_variant_lists_the_known():
     ),
     ("model.input_std", (float("inf"),), "input_std is \\(inf,\\); it may be numbers"),
     ("model.cardinality", 3, "cardinality is 3; it must divide the channels inside"),
-    ("model.bottleneck", 0, "model.bottleneck is 0; it must be above 0"),
+    ("model.bottleneck", 0, "model.bottleneck is 0; it may be 1 to 64"),
     ("model.gn_groups", 5, "gn_groups is 5; it must divide config.model.width, 16"),
   ],
 )
@@ -116,7 +124,7 @@ def test_a_crop_fits_the_image_size():
   for resize, words in (
     (223, "resize is 223, and config.data.image_size, the centre of that, 224: .* 256"),
     (0, "set data.resize to 224 or more"),
-    (-2, "or to -1, which does not resize"),
+    (-2, "resize is -2; it may be -1 to 8192"),
     (449, "less than a quarter: set data.resize to 256"),
   ):
     made.data.resize = resize

@@ -69,3 +69,9 @@ def test_overrides_are_known_as_such(parse):
   expected = {"loss.alp_weight": 0.25, "optimizer.nesterov": False}
   assert config.overrides(found) == expected
   assert config.sources(found)["loss.alp_weight"] == "command line"
+
+
+def test_a_tuple_said_twice_is_the_last_one(parse):
+  both = ("--config.eval.readings=(10,)", "--config.eval.readings", "(20,)")
+  found = parse(MINI, "--config.seed=1", *both, "--config.seed=2")
+  assert found.eval.readings == (20,) and found.seed == 2

@@ -52,7 +52,28 @@ def test_what_is_no_image_is_left_out(images):
   (images / "train" / "notes.txt").write_text("")
   for name in ("._cat_0.jpg", "list.csv", "jpg"):
     (images / "train" / "cat" / name).write_text("")
-  assert len(folder.read(images, "train")) == 6
+  files = folder.read(images, "train")
+  assert len(files) == 6
+  first = images / "train" / "notes.txt"
+  assert files.left_out == f"3 files, such as {first}"
+  assert folder.read(images, "val").left_out == ""
+
+
+def test_images_a_level_deeper_are_found_and_named(images):
+  """As in train/<class>/images/<image>."""
+  deeper = images / "val" / "dog" / "images" / "more"
+  deeper.mkdir(parents=True)
+  for i in range(2):
+    (images / "val" / "dog" / f"dog_{i}.jpg").rename(deeper / f"{i}.JPEG")
+  message("val/dog/images has 2 images, a level deeper", "up, these to", name=images,
+          split="val")  # fmt: skip
+
+
+def test_a_split_without_images_says_what_was_looked_for(images):
+  for path in images.glob("val/*/*.jpg"):
+    path.rename(path.with_suffix(".bmp"))
+  message("val has 2 folders of classes, and no files in them", "end in .jpg",
+          name=images, split="val")  # fmt: skip
 
 
 def test_a_class_without_images_keeps_its_label(images):

@@ -30,10 +30,14 @@ def run(tmp_path, monkeypatch):
   seen, broken = [], {}
 
   def count_batch(steps, variables, batch, key, plan, after_chunk):
+    if broken.get(batch) == "nan" and variables:
+      raise UserError("the logits of 2 images are not finite after 4 steps")
     after_chunk(4)
     seen.append((batch, variables))
     counts = {name: i + batch + variables for i, name in enumerate(NAMES)}
-    return counts | ({"skipped": broken[batch]} if batch in broken else {})
+    return counts | (
+      {"skipped": broken[batch]} if isinstance(broken.get(batch), int) else {}
+    )
 
   monkeypatch.setattr(trajectory, "count_batch", count_batch)
 
@@ -116,3 +120,8 @@ def test_counts_of_another_evaluation_are_refused_and_kept(run, tmp_path):
   with pytest.raises(UserError, match="step=1, not 2: move it away"):
     run(identity=2)
   assert (tmp_path / evaluate.PROGRESS).read_bytes() == before
+
+
+def test_logits_that_are_no_numbers_end_it_with_the_branch_and_the_reading(run):
+  with pytest.raises(UserError, match="branch adv, batch 3: .* not finite after 4 st"):
+    run(skipped={2: "nan"})

@@ -6,6 +6,7 @@ import pytest
 from conftest import CLASSES
 from test_trajectory import linear
 
+from robustjax.errors import UserError
 from robustjax.evaluation import trajectory
 from robustjax.inspect import examples
 
@@ -72,3 +73,10 @@ def test_an_image_is_the_same_in_any_batch(net, batch):
   other = shown(net, batch, [3, 7, 5], steps=1)
   for name, values in one.items():
     np.testing.assert_array_equal(values[[3, 7, 5]], other[name])
+
+
+def test_what_has_diverged_is_taken_for_nothing(net, batch):
+  apply, variables = net
+  broken = jax.tree.map(lambda x: x * np.nan, variables)
+  with pytest.raises(UserError, match="logits of clean images are not finite"):
+    shown((apply, broken), batch, slice(0, 8), steps=1)

@@ -1,5 +1,8 @@
 """The paper's scale traced abstractly, and pieces that fit together."""
 
+import math
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -7,6 +10,7 @@ from data_files import folder_config, image_folder
 
 from experiments import mbn_alp
 from robustjax.attacks import pgd
+from robustjax.data import sample
 from robustjax.errors import UserError
 from robustjax.models import norm as norms
 from robustjax.run import network, steps
@@ -77,7 +81,11 @@ def test_validation_counts_the_last_images(monkeypatch):
   monkeypatch.setattr(Images, "batches", recorded)
   source = open_data(c).test
   state = parallel.replicate(steps.initial_state(c, jax.random.key(0)), mesh)
-  rates = steps.validation(c, source, mesh, jax.random.key(0))(state)
+  validate = steps.validation(c, source, mesh, jax.random.key(0))
+  rates = validate(state)
+  with pytest.raises(UserError, match="diverged by step 0, which is not saved"):
+    validate(state.replace(params=jax.tree.map(lambda x: x * math.nan, state.params)))
+  seen[24:] = []
   assert [i for i in seen if i >= 0] == list(range(1976, 2000))
   assert set(rates) == {"accuracy_clean", "accuracy_adv", "target_rate"}
   assert all(0 <= rate <= 1 for rate in rates.values())
@@ -99,11 +107,14 @@ def tiny_folder(tmp_path, broken=()):
 
 
 def test_validation_leaves_broken_images_out_and_tells(tmp_path):
-  c = tiny_folder(tmp_path, ["val/dog/dog_4.jpg", "val/dog/dog_9.jpg"])
+  c = tiny_folder(tmp_path)
   mesh = parallel.mesh()
   source = open_data(c).test
+  first, last, *_ = sample.others(source, 12)
+  for index in (first, last):
+    Path(source.location(index)).write_bytes(b"")
   state = parallel.replicate(steps.initial_state(c, jax.random.key(0)), mesh)
-  with pytest.raises(UserError, match="dog_4.jpg"):
+  with pytest.raises(UserError, match=Path(source.location(first)).name):
     steps.validation(c, source, mesh, jax.random.key(0))(state)
   c.data.broken_images = "skip"
   rates = steps.validation(c, source, mesh, jax.random.key(0))(state)
@@ -111,9 +122,8 @@ def test_validation_leaves_broken_images_out_and_tells(tmp_path):
   assert rates["accuracy_clean"] * 10 == pytest.approx(
     round(rates["accuracy_clean"] * 10)
   )
-  for path in (tmp_path / "images" / "val").rglob("*.jpg"):
-    if path.name not in ("cat_0.jpg",):
-      path.write_bytes(b"")
+  for index in sample.others(source, 12):
+    Path(source.location(index)).write_bytes(b"")
   with pytest.raises(UserError, match="all 12 images of the validation are broken"):
     steps.validation(c, source, mesh, jax.random.key(0))(state)
 

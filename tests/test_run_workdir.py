@@ -171,6 +171,24 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, c):
     workdir.claim(tmp_path / "file", c)
 
 
+def test_the_place_of_a_folder_is_no_difference(tmp_path, c):
+  c.data.name, c.data.version = "/data/x", ""
+  saved(tmp_path, c)
+  identity = {"step": 1, "data": "/data/x:"}
+  files.write_json(tmp_path / "evaluation.json", {"rows": [1], "identity": identity})
+  own = workdir.digest(c)
+  for name in ("/data/x/", "/elsewhere", "~/x"):
+    c.data.name = name
+    workdir.check(tmp_path, c)
+    assert workdir.digest(c) == own
+  now = {"step": 1, "data": "a folder"}
+  assert workdir.finished_evaluation(tmp_path, now, own)
+  c.data.name = "imagenet2012"
+  assert workdir.digest(c) != own
+  with pytest.raises(UserError, match="data.name='/data/x', not 'imagenet2012'"):
+    workdir.check(tmp_path, c)
+
+
 @pytest.mark.parametrize("name", ["config.json", "evaluation.json"])
 def test_a_damaged_file_is_named(tmp_path, c, name):
   (tmp_path / name).write_text('{"seed": ')

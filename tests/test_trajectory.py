@@ -131,6 +131,23 @@ def test_counts_are_those_of_a_plain_computation(batch, net):
   assert len(set(counts.values())) > 4  # the readings differ, or all this says little
 
 
+def test_the_worst_case_is_wrong_where_the_clean_image_is():
+  """Of a net that takes stored images alone for class 1, and all labels are 0."""
+
+  def logits(variables, x):
+    stored = (x == x.round()).all((1, 2, 3))
+    return jax.nn.one_hot(stored.astype(int), CLASSES)
+
+  rows = {
+    "image": np.full((8, 4, 4, 1), 100, np.uint8), "label": np.zeros(8, np.int32),
+    "index": np.arange(8), "mask": np.ones(8, bool),
+  }  # fmt: skip
+  steps = trajectory.make_steps(logits, logits, eps=EPS, num_classes=CLASSES)
+  counts = trajectory.count_batch(steps, {}, rows, KEY, PLAN)
+  assert (counts["correct/0"], counts["correct/5"], counts["correct/60"]) == (0, 8, 8)
+  assert counts["worst/correct"] == 0
+
+
 @pytest.mark.parametrize(
   "size, devices",
   [

@@ -18,8 +18,9 @@ from robustjax.data import sample
 from robustjax.errors import UserError, ended
 from robustjax.evaluate.subject import Subject, add_images, eps_of, open_subject, wanted
 from robustjax.evaluation.network import Network
-from robustjax.run.commandline import Parser, above, at_least, writable
-from robustjax.runtime import files, log, parallel
+from robustjax.report import drawing
+from robustjax.run.commandline import Parser, above, at_least, path, writable
+from robustjax.runtime import files, log, parallel, settings
 
 AUDITS = "audits"  # of a run's folder
 IMAGES = 128  # enough for a share of 0.02 to be more than two
@@ -45,7 +46,7 @@ def parser() -> Parser:
   add("--eps", type=above(0), help="of 255; a run's own by default")
   add("--images", type=at_least(1), default=IMAGES, help="how many; %(default)s")
   add("--seed", type=at_least(0), default=0, help="%(default)s")
-  add("--out", type=Path, metavar="DIR", help="by default RUN/audits/BRANCH")
+  add("--out", type=path, metavar="DIR", help="by default RUN/audits/BRANCH")
   add_images(made)
   return made
 
@@ -119,6 +120,8 @@ def targeted_alone(run: Path) -> bool:
   return not files.read_json(path).get("adaptive")
 
 
+@settings.ours()
+@drawing.plain()
 def main(argv: Sequence[str] | None = None) -> int:
   """The command line; returns the exit status."""
   logging.set_verbosity(logging.FATAL)  # libraries' chatter; what matters is raised

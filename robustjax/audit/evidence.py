@@ -16,7 +16,7 @@ from robustjax.audit.differences import Differences, differences
 from robustjax.audit.programs import Array, Effort, Found, Norm, Programs
 from robustjax.errors import UserError
 from robustjax.evaluation.network import Network
-from robustjax.runtime import parallel
+from robustjax.runtime import parallel, settings
 
 LARGEST = 128.0  # every image can become grey: nothing can be told apart (Carlini)
 PARTS = (0.25, 0.5, 0.75)  # of a single step, on its way
@@ -225,7 +225,7 @@ def _with_gradient(
 
 def _targets(labels: Array, indices: Array, classes: int, seed: int) -> Array:
   """A random other class for each image, from its index and the seed."""
-  key = jax.random.fold_in(jax.random.key(seed, impl="threefry2x32"), 1)
+  key = jax.random.fold_in(settings.key(seed), 1)
   keys = pgd.image_keys(key, jnp.asarray(indices))
   return np.asarray(pgd.random_targets(jnp.asarray(labels), classes, keys))
 

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure, SubFigure
 
 from robustjax.audit.evidence import Evidence
 from robustjax.audit.programs import Found
 from robustjax.report.document import clean
+from robustjax.report.drawing import Figure, SubFigure
 
 # Colours that people with any colour vision tell apart (Okabe & Ito 2008).
 COLOURS = {

@@ -19,7 +19,7 @@ from robustjax.attacks.balls import Ball
 from robustjax.attacks.square import Square
 from robustjax.audit import walk
 from robustjax.evaluation.network import Logits, Network
-from robustjax.runtime import parallel
+from robustjax.runtime import parallel, settings
 
 Array = npt.NDArray[Any]
 Norm = Literal["linf", "l2"]
@@ -83,7 +83,7 @@ class Programs:
     self.network, self.rows, self.mesh, self.effort = network, rows, mesh, effort
     self.norm = norm
     # Named, so that a program draws the same whatever JAX's default is.
-    self._key = jax.random.key(seed, impl="threefry2x32")
+    self._key = settings.key(seed)
     self._variables = parallel.replicate(network.variables, mesh)
     devices = mesh.devices.size
     wanted = min(effort.batch_size, len(rows["label"]))

@@ -11,6 +11,7 @@ from typing import Any, cast
 import ml_collections
 
 from robustjax.config import checks
+from robustjax.config import odd as oddities
 from robustjax.config.checks import nearest
 from robustjax.config.defaults import BEFORE, DEFAULTS, MINI, Config, Default
 from robustjax.config.variants import COMMON, Variant, chosen
@@ -18,7 +19,7 @@ from robustjax.config.variants import COMMON, Variant, chosen
 __all__ = [
   "BEFORE", "COMMON", "DEFAULTS", "MINI", "Config", "Default", "Variant", "apply",
   "base", "change", "check", "copy", "flatten", "frozen", "guesses", "load", "nearest",
-  "overrides", "plain", "sources", "table",
+  "odd", "overrides", "plain", "sources", "table",
 ]  # fmt: skip
 
 # A configuration is an ml_collections.ConfigDict, whose attributes a type checker does
@@ -125,12 +126,17 @@ def flatten(config: Config | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check(config: Config) -> None:
-  """Refuses values that no run can have, before anything compiles.
+  """Refuses values that no run can have or nobody means, before anything compiles.
 
   Raises:
     UserError: one line that names the value and what it may be.
   """
   checks.check(flatten(config))
+
+
+def odd(config: Config) -> list[str]:
+  """What a run can have and a person may not have meant, a few words for each."""
+  return oddities.odd(flatten(config))
 
 
 def sources(config: Config) -> dict[str, str]:

@@ -39,7 +39,7 @@ def parse(values: flags.FlagValues | None = None) -> Config:
     flag_values=values,
   )
   try:
-    rest = values(argv)[1:]
+    rest = values(_last_tuples(argv))[1:]
   except flags.Error as error:
     raise UserError(_one_line(error)) from error
   except UserError:
@@ -118,6 +118,21 @@ def _flags(argv: Sequence[str]) -> Iterator[tuple[str, str]]:
     name, equals, value = word.lstrip("-").partition("=")
     if word.startswith("-"):
       yield name, value if equals else following
+
+
+def _last_tuples(argv: Sequence[str]) -> list[str]:
+  """The words without the tuples that are said again; the parser would join them."""
+  said: dict[str | int, list[str]] = {}
+  words = iter(argv)
+  for place, word in enumerate(words):
+    flag, equals, _ = word.lstrip("-").partition("=")
+    default = configs.DEFAULTS.get(flag.removeprefix("config."))
+    if word.startswith("-") and default and isinstance(default.value, tuple):
+      said.pop(flag, None)
+      said[flag] = [word, *([] if equals else itertools.islice(words, 1))]
+    else:
+      said[place] = [word]
+  return [*itertools.chain.from_iterable(said.values())]
 
 
 def _check_setting(argv: Sequence[str], setting: str) -> None:

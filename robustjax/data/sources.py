@@ -4,6 +4,7 @@ All of them are read without TensorFlow.
 """
 
 import dataclasses
+import hashlib
 import os
 import pathlib
 from collections.abc import Callable, Mapping
@@ -169,6 +170,26 @@ def open_source(
 def is_path(name: str) -> bool:
   """Whether the name of a data set is a path: TFDS's names begin with a letter."""
   return name[:1] in ("/", ".", "~")
+
+
+def place(name: str) -> str:
+  """The one name of a path, however it is written; other names are as they are."""
+  return os.path.realpath(os.path.expanduser(name)) if is_path(name) else name
+
+
+def digest(source: Source) -> str:
+  """Which images a path has, wherever it is: 16 hexadecimal digits; else "".
+
+  Of an image folder it is of the names of classes and files, of arrays of their bytes.
+  """
+  records = source.records
+  parts: list[bytes] = []
+  if isinstance(records, folders.Files):
+    for name, files in zip(records.class_names, records.names, strict=True):
+      parts += [os.fsencode(name), b"/", b"/".join(files), b"//"]
+  elif isinstance(records, idx.Images):
+    parts = [records.images.tobytes(), records.labels.tobytes()]
+  return hashlib.sha256(b"".join(parts)).hexdigest()[:16] if parts else ""
 
 
 def _open_path(

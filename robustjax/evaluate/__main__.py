@@ -21,9 +21,10 @@ from robustjax.evaluation import suite
 from robustjax.hosts import cluster
 from robustjax.hosts.processes import Hosts
 from robustjax.hosts.together import Together
+from robustjax.report import drawing
 from robustjax.run import start
-from robustjax.run.commandline import Parser, above, at_least
-from robustjax.runtime import log, parallel
+from robustjax.run.commandline import Parser, above, at_least, path
+from robustjax.runtime import log, parallel, settings
 from robustjax.runtime.preemption import Stop
 
 
@@ -58,12 +59,12 @@ def parser() -> Parser:
   add("--norm", choices=("linf", "l2"), default="linf", help="%(default)s")
   add("--eps", type=above(0), help="of 255; a run's own by default")
   add("--images", type=at_least(1), help="how many; a run's own number by default")
-  add("--ids", type=Path, metavar="FILE", help="of images: an index or a name a line")
+  add("--ids", type=path, metavar="FILE", help="of images: an index or a name a line")
   add("--seed", type=at_least(0), default=0, help="%(default)s")
   add("--batch_size", type=at_least(1), help="images a device; 64, and on CPUs 16")
-  add("--out", type=Path, metavar="DIR", help="by default RUN/evaluations/...")
+  add("--out", type=path, metavar="DIR", help="by default RUN/evaluations/...")
   add("--save_images", action="store_true", help="keep what broke them, in DIR/adv")
-  add("--robustbench", type=Path, metavar="FILE",
+  add("--robustbench", type=path, metavar="FILE",
     help="write RobustBench's entry of a standard evaluation")  # fmt: skip
   options = made.add_argument_group("constants of the attacks")
   default = suite.Options()
@@ -85,6 +86,8 @@ def parser() -> Parser:
   return made
 
 
+@settings.ours()
+@drawing.plain()
 def main(argv: Sequence[str] | None = None) -> int:
   """The command line; returns the exit status."""
   logging.set_verbosity(logging.FATAL)  # libraries' chatter; what matters is raised

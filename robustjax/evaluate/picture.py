@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from robustjax.evaluation.identity import in_words
+from robustjax.report.drawing import Figure
 from robustjax.report.intervals import wilson
 from robustjax.runtime import files
 

@@ -76,9 +76,11 @@ def evaluate(
   # Nothing may be left: all that an interrupted run still had to do was to write it.
   for batch in batches_from(done) if done < batch_count else ():
     for name, variables in branches.items():
-      counts[name].update(
-        trajectory.count_batch(steps, variables, batch, key, plan, after_chunk)
-      )
+      try:
+        found = trajectory.count_batch(steps, variables, batch, key, plan, after_chunk)
+      except UserError as error:
+        raise UserError(f"branch {name}, batch {done + 1}: {error}") from error
+      counts[name].update(found)
     done += 1
     if shows:
       saved = {"identity": dict(identity), "batches": done, "counts": counts}

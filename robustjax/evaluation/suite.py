@@ -17,6 +17,7 @@ from robustjax.attacks import apgd, ascent, fab, losses, pgd, square
 from robustjax.attacks.balls import Ball
 from robustjax.attacks.pgd import LogitsFn
 from robustjax.errors import UserError
+from robustjax.runtime import settings
 
 STANDARD = ("apgd-ce", "apgd-t", "fab-t", "square")
 NAMES = ("apgd-ce", "apgd-dlr", "apgd-t", "fab-t", "square", "pgd", "pgd-t")
@@ -132,7 +133,7 @@ class Attack:
     images = batch["image"].astype(jnp.float32)
     # What only fills the batch up is broken from the start, and no search waits for it.
     labels = jnp.where(batch["mask"], batch["label"], -1)
-    key = jax.random.key(seed, impl="threefry2x32")  # whatever JAX's default is here
+    key = settings.key(seed)
     for number in (zlib.crc32(self.name.encode()), run):
       key = jax.random.fold_in(key, number)
     keys = pgd.image_keys(key, batch["index"])

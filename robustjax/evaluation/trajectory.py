@@ -198,8 +198,9 @@ def _check_finite(counts: Mapping[str, jax.Array], when: str) -> None:
   if images := int(counts["not_finite"]):
     raise UserError(
       f"the logits of {images} images are not finite {when}, and no prediction follows"
-      " from them: the network has diverged; train it with a smaller"
-      " --config.optimizer.lr_per_256, or in float32"
+      " from them: the network has diverged; train it anew in another --workdir, with a"
+      " lower config.optimizer.lr_per_256 or momentum, a longer warm-up or a weaker"
+      " attack, or in float32"
     )
 
 

@@ -6,7 +6,6 @@ python -m robustjax.inspect runs/mbn_alp-mini
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import jax
 from absl import logging
@@ -15,10 +14,11 @@ from robustjax.config import Config
 from robustjax.errors import UserError, ended
 from robustjax.inspect import inspection, norms
 from robustjax.inspect.choice import Choice
+from robustjax.report import drawing
 from robustjax.run import saved, workdir
-from robustjax.run.commandline import Parser, at_least, writable
+from robustjax.run.commandline import Parser, at_least, path, writable
 from robustjax.run.data import open_data
-from robustjax.runtime import log, parallel
+from robustjax.runtime import log, parallel, settings
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -29,7 +29,7 @@ def _parser() -> argparse.ArgumentParser:
     allow_abbrev=False,
   )
   add = parser.add_argument
-  add("run", type=Path, metavar="RUN", help="the folder of a run")
+  add("run", type=path, metavar="RUN", help="the folder of a run")
   add("--step", type=at_least(0), help="of the checkpoint; the latest by default")
   add(
     "--layer",
@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     default=Choice.seed,
     help="%(default)s by default",
   )
-  add("--out", type=Path, metavar="DIR", help="instead of RUN")
+  add("--out", type=path, metavar="DIR", help="instead of RUN")
   return parser
 
 
@@ -101,6 +101,8 @@ def _list_layers(config: Config) -> None:
     log.say(f"{name}  {channels} channels" + ("  (default)" * (name == default)))
 
 
+@settings.ours()
+@drawing.plain()
 def main(argv: Sequence[str] | None = None) -> int:
   """The command line; returns the exit status."""
   logging.set_verbosity(logging.FATAL)  # libraries' chatter; what matters is raised

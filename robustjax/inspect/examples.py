@@ -1,20 +1,23 @@
 """A few images beside their adversarial ones, and what the network says of both."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
 from robustjax.config import Config
-from robustjax.data import sources
+from robustjax.data import sample, sources
+from robustjax.errors import UserError
 from robustjax.evaluation import trajectory
 from robustjax.inspect.choice import Choice
 from robustjax.run import network
 from robustjax.run import workdir as workdirs
 from robustjax.run.data import images_of
-from robustjax.runtime import log, parallel
+from robustjax.runtime import log, parallel, settings
 from robustjax.training.state import TrainState
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -60,7 +63,7 @@ def examples(
   targets, adv = jax.jit(attack.begin)(batch, key)
   adv = jax.jit(attack.advance)(variables, batch, adv, targets, step_size, steps)
 
-  predict = jax.jit(lambda variables, images: logits(variables, images).argmax(-1))
+  predict = jax.jit(functools.partial(_predicted, logits))
   arrays = {
     "clean": batch["image"],
     "adv": adv,
@@ -69,7 +72,20 @@ def examples(
     "predicted_clean": predict(variables, batch["image"].astype(np.float32)),
     "predicted_adv": predict(variables, adv),
   }
+  for name in ("clean", "adv"):
+    if np.any(arrays[f"predicted_{name}"] < 0):
+      raise UserError(f"the logits of {name} images are not finite: it has diverged")
   return {name: np.asarray(values) for name, values in arrays.items()}
+
+
+def _predicted(
+  logits: Callable[[trajectory.Variables, jax.Array], jax.Array],
+  variables: trajectory.Variables,
+  images: jax.Array,
+) -> jax.Array:
+  """The largest logit of each image; -1 where they are not all numbers."""
+  scores = logits(variables, images)
+  return jnp.where(jnp.isfinite(scores).all(-1), scores.argmax(-1), -1)
 
 
 def attacked_images(
@@ -92,9 +108,9 @@ def attacked_images(
   values = config.eval
   rng = np.random.default_rng(choice.seed)
   count = min(choice.images, values.images)
-  batch = images_of(config, source).read(
-    np.sort(rng.choice(values.images, count, False))
-  )
+  evaluated = sample.indices(source, values.images)
+  chosen = np.sort(rng.choice(values.images, count, False))
+  batch = images_of(config, source).read([evaluated[i] for i in chosen])
   steps = choice.steps or max(values.readings)
   (plan,) = trajectory.trajectories((steps,), values.eps, values.step_size)
   branch = "adv" if config.model.norm == "mbn" else "all"
@@ -106,7 +122,7 @@ def attacked_images(
     network.logits_fn(config, platform, attacked=True, exact=True),
     network.branches(config, state.variables)[branch],
     batch,
-    jax.random.fold_in(jax.random.key(choice.seed), _KEY),
+    jax.random.fold_in(settings.key(choice.seed), _KEY),
     steps=steps,
     step_size=plan.step_size,
     eps=values.eps,

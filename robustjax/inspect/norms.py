@@ -22,7 +22,7 @@ from robustjax.models.norm import MOMENTUM
 from robustjax.run import network, steps
 from robustjax.run import workdir as workdirs
 from robustjax.run.data import images_of
-from robustjax.runtime import log, parallel
+from robustjax.runtime import log, parallel, settings
 from robustjax.training import step
 from robustjax.training.state import TrainState
 
@@ -205,7 +205,7 @@ def _of_two_batches(
   attack = jax.jit(steps.attack_step(config, platform))
   net = network.network(config, platform, plain=True)
   of_batch = jax.jit(lambda variables, x: batch_statistics(net.apply, variables, x))
-  key = jax.random.fold_in(jax.random.key(seed), _KEY)
+  key = jax.random.fold_in(settings.key(seed), _KEY)
   variables = network.branches(config, state.variables)
   batches: dict[str, list[Any]] = {branch: [] for branch in variables}
   for row in indices:

@@ -14,7 +14,7 @@ from robustjax.config import Config
 from robustjax.evaluation import compiled, suite, trajectory
 from robustjax.evaluation.robustness import images_a_device
 from robustjax.run import network, steps
-from robustjax.runtime import parallel
+from robustjax.runtime import parallel, settings
 
 TRAIN, RUNNING = "train step", "train step, running statistics"
 VALIDATION = "validation step"
@@ -152,7 +152,7 @@ def _state(config: Config, mesh: Any) -> Any:
 
 
 def _key() -> Any:
-  return jax.eval_shape(lambda: jax.random.key(0))
+  return jax.eval_shape(lambda: settings.key(0))
 
 
 def _batch(

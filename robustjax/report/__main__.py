@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from robustjax.errors import UserError, ended
-from robustjax.report import content
+from robustjax.report import content, drawing
 from robustjax.report.content import Content
 from robustjax.report.document import FIGURES, HTML, MARKDOWN, render
 from robustjax.runtime import files
@@ -28,6 +28,7 @@ class _Parser(argparse.ArgumentParser):
     raise UserError(f"{message}; write: {self.format_usage().split(': ', 1)[1]}")
 
 
+@drawing.plain()
 def main(arguments: Sequence[str] | None = None) -> int:
   """The command line; returns the exit status.
 

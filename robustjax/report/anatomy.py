@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from robustjax.report.curves import COLOURS
 from robustjax.report.document import clean
+from robustjax.report.drawing import Figure
 
 _MOMENTS = {"mean": "mean", "var": "variance"}
 _MARKERS = ("x", "+")  # of the two batches

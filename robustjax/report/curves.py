@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
+from robustjax.report.drawing import Figure
 from robustjax.report.files import names_of
 from robustjax.report.intervals import wilson
 from robustjax.runtime import files

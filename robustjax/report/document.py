@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jinja2
-import matplotlib
 from markupsafe import Markup
-from matplotlib.figure import Figure
+
+from robustjax.report.drawing import Figure, matplotlib
 
 SPACE = "\N{NO-BREAK SPACE}"  # between a number and its unit
 FIGURES = "figures"  # the folder of the Markdown's pictures, beside it

@@ -4,13 +4,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from matplotlib.figure import Figure
-
 from robustjax.paper import figures as paper
 from robustjax.paper.rows import TARGETED
 from robustjax.report.comparison import kind, look_up, names
 from robustjax.report.conditions import PAPER_SCALE, Condition
 from robustjax.report.document import Panel, Section
+from robustjax.report.drawing import Figure
 from robustjax.report.numbers import attack
 
 SIZE = (4.7, 4.0)  # inches: legible on a telephone's whole width

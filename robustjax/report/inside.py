@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from robustjax.errors import UserError
 from robustjax.report import anatomy, files
 from robustjax.report.comparison import kind
 from robustjax.report.conditions import Condition
 from robustjax.report.document import Panel, Section, clean
+from robustjax.report.drawing import Figure
 from robustjax.report.runs import Run
 
 

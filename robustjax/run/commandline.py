@@ -50,7 +50,7 @@ def parse() -> Arguments:
   flags.DEFINE_string("workdir", None, "Where the run's files go.", flag_values=values)
   _define_hosts(values)
   config = config_flags.parse(values)
-  workdir = Path(values.workdir or workdirs.default(config))
+  workdir = path(values.workdir or str(workdirs.default(config)))
   hosts = values.coordinator, values.processes, values.process, values.wait
   return Arguments(config, workdir, *hosts)
 
@@ -97,6 +97,18 @@ class Parser(argparse.ArgumentParser):
     self.add_argument("--processes", type=at_least(1), help="how many there are")
     self.add_argument("--process", type=at_least(0), help="which one this is")
     self.add_argument("--wait", type=at_least(1), default=_WAIT, help="%(default)s s")
+
+
+def path(text: str) -> Path:
+  """A path as a person types it: no shell expands the ~ of --workdir=~/x.
+
+  Raises:
+    UserError: nobody has this name.
+  """
+  try:
+    return Path(text).expanduser()
+  except RuntimeError as error:
+    raise UserError(f"{text}: {error}; write the whole path") from error
 
 
 def at_least(low: int) -> Callable[[str], int]:

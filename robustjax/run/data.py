@@ -23,6 +23,10 @@ class Data(NamedTuple):
   train: sources.Source
   test: sources.Source
 
+  def digest(self) -> str:
+    """What tells them from others that a path may have; "" of a named data set."""
+    return "".join(filter(None, map(sources.digest, self)))
+
 
 def open_data(config: Config) -> Data:
   """Opens the data set and checks that it is what the configuration expects.
@@ -83,6 +87,9 @@ def _check_expected(
   for name in ("eval.images", "train.validation_images"):
     if expected[name] > len(test):
       flags.append(f"--config.{name}={len(test)}")
+  counted, seen = expected["eval.images"], expected["train.validation_images"]
+  if counted < len(test) < counted + seen:  # as `config.check` would refuse it
+    flags.append(f"--config.eval.images={len(test)}")
   raise UserError(
     f"data set {config.data.name!r} is not the one of this configuration:"
     f" {'; '.join(what)}. Prepare the complete one again, or, if it is the one to"

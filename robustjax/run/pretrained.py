@@ -1,14 +1,13 @@
 """Starting from the weights of a finished run (paper section 4.4), or of a file."""
 
 import shlex
-from pathlib import Path
 from typing import Any
 
 from robustjax.config import Config
 from robustjax.errors import UserError
 from robustjax.models import norm as norms
+from robustjax.run import commandline, saved
 from robustjax.run import network as networks
-from robustjax.run import saved
 from robustjax.run import schedule as schedules
 from robustjax.run import workdir as workdirs
 from robustjax.training.state import TrainState
@@ -30,7 +29,7 @@ def check(config: Config) -> None:
   """
   if not config.init.run:
     return
-  folder = Path(config.init.run)
+  folder = commandline.path(config.init.run)
   name = "with --config.init.run=DIR name the folder of a finished run"
   if folder.is_file():
     raise UserError(
@@ -108,7 +107,7 @@ def weights(config: Config, state: TrainState, mesh: Any) -> TrainState:
   Raises:
     UserError: its checkpoint is damaged.
   """
-  folder = Path(config.init.run)
+  folder = commandline.path(config.init.run)
   source = saved.read_config(folder)
   source.model.scan = config.model.scan  # the form that its weights are wanted in
   trained = saved.restore(source, folder, mesh, schedules.schedule(source).steps)

@@ -10,7 +10,7 @@ from clu import parameter_overview
 
 from robustjax import config as configs
 from robustjax.config import Config
-from robustjax.data import sample
+from robustjax.data import sample, sources
 from robustjax.evaluation import compiled, evaluate, trajectory
 from robustjax.evaluation.robustness import images_a_device
 from robustjax.hosts import processes
@@ -19,7 +19,7 @@ from robustjax.run import network, pretrained, robustness, saved, steps
 from robustjax.run import schedule as schedules
 from robustjax.run import workdir as workdirs
 from robustjax.run.data import Data, data_names, images_of, train_batches
-from robustjax.runtime import checkpoint, files, log, metrics, parallel
+from robustjax.runtime import checkpoint, files, log, metrics, parallel, settings
 from robustjax.runtime.preemption import Stop
 from robustjax.training import loop
 from robustjax.training.state import TrainState
@@ -67,7 +67,7 @@ class Run:
 
   def key(self, purpose: int) -> jax.Array:
     """The PRNG key of a purpose, from the configuration's seed."""
-    return jax.random.fold_in(jax.random.key(self.config.seed), purpose)
+    return jax.random.fold_in(settings.key(self.config.seed), purpose)
 
 
 def train(run: Run) -> TrainState:
@@ -81,7 +81,9 @@ def train(run: Run) -> TrainState:
     metrics_log = metrics.MetricsLog(run.workdir, done, writes=run.leads)
     closing.callback(metrics_log.close)
     checkpoints = checkpoint.Checkpoints(
-      run.workdir / workdirs.CHECKPOINTS, loop.BEST, configs.plain(config)
+      run.workdir / workdirs.CHECKPOINTS,
+      loop.BEST,
+      configs.plain(config) | workdirs.with_files(run.data.digest()),
     )
     closing.callback(checkpoints.close)
     if done < schedule.steps:
@@ -131,10 +133,13 @@ def _skipped(run: Run) -> int:
 def evaluation(run: Run, state: TrainState) -> dict[str, Any]:
   """Counts every test image through every branch at every reading."""
   config, values = run.config, run.config.eval
+  indices = sample.indices(run.data.test, values.images)
   identity = evaluation_identity(config)
+  if isinstance(indices, list):  # counts of an older version are of the first ones
+    identity["sample"] = files.digest({"indices": indices})[:16]
 
   def batches_from(done: int) -> Any:
-    left = range(done * values.batch_size, values.images)
+    left = indices[done * values.batch_size :]
     return images_of(config, run.data.test).batches(left, values.batch_size, run.mesh)
 
   # Where one host sees fewer counts than another, they would take other batches.
@@ -165,7 +170,7 @@ def evaluation(run: Run, state: TrainState) -> dict[str, Any]:
     "step": int(state.step),
     **results,
     "guesses": guesses,
-    "identity": identity,
+    "identity": evaluation_identity(config),
     workdirs.RUN: workdirs.digest(config),
   }
 
@@ -223,11 +228,11 @@ def finish(run: Run, evaluation: dict[str, Any]) -> None:
 
 def evaluation_identity(config: Config) -> dict[str, Any]:
   """What the counts of an evaluation depend on, beside the trained weights."""
-  values = configs.plain(config)["eval"]
+  values, name = configs.plain(config)["eval"], config.data.name
   return {
     "step": schedules.schedule(config).steps,
     "seed": config.seed,
-    "data": f"{config.data.name}:{config.data.version}",
+    "data": "a folder" if sources.is_path(name) else f"{name}:{config.data.version}",
     **{name: text for name, text in data_names(config).items() if name != "data"},
     **network.evaluation_precision(config),
     **values,
@@ -245,6 +250,11 @@ def _introduce(run: Run, state: TrainState, done: int, steps: int) -> None:
   if guesses := configs.guesses(config):
     guessed = "Guesses, which neither the paper nor its training pipeline settles"
     log.say(f"{guessed}: {', '.join(guesses)}", run.leads)
+  if odd := configs.odd(config):
+    log.say(f"Odd, and perhaps not meant: {'; '.join(odd)}", run.leads)
+  for split, source in run.data._asdict().items():
+    if left_out := getattr(source.records, "left_out", ""):
+      log.say(f"No images of the {split} split: {left_out}", run.leads)
   begins = (
     f"goes on from step {done} of {steps}" if done else f"has {steps} steps to go"
   )

@@ -14,7 +14,7 @@ from robustjax.errors import UserError
 from robustjax.evaluation import evaluate
 from robustjax.hosts import processes
 from robustjax.hosts.processes import Hosts
-from robustjax.run import pretrained, steps
+from robustjax.run import place, pretrained, steps
 from robustjax.run import workdir as workdirs
 from robustjax.run.data import Data, open_data
 from robustjax.run.stages import Run, evaluation_identity
@@ -60,6 +60,8 @@ def finished(config: Config, workdir: Path, hosts: Hosts) -> dict[str, Any] | No
   evaluation = workdirs.finished_evaluation(
     workdir, evaluation_identity(config), workdirs.digest(config)
   )
+  if evaluation and place.moved(workdir, config):
+    place.check(workdir, config, open_data(config).digest())
   complete = {f"whether {workdirs.EVALUATION} is in {workdir}": bool(evaluation)}
   hosts.agree(complete, remedy=processes.ONE_WORKDIR)
   if evaluation and hosts.leads:
@@ -81,8 +83,11 @@ def start(config: Config, workdir: Path, hosts: Hosts) -> Run:
   if not workdirs.has_checkpoint(workdir):  # later it does not need its source
     pretrained.check(config)
   data = _open(config)
-  lock = workdirs.claim(workdir, config) if hosts.leads else None
-  holder = hosts.agree(_images(data), workdirs.holder(workdir), processes.ONE_DATA_SET)
+  digest = data.digest()
+  place.check(workdir, config, digest)
+  lock = workdirs.claim(workdir, config, digest) if hosts.leads else None
+  images = _images(data) | {"the names of the images": digest}
+  holder = hosts.agree(images, workdirs.holder(workdir), processes.ONE_DATA_SET)
   workdirs.await_holder(workdir, holder)
   return Run(config, workdir, data, mesh, stop, hosts, lock)
 

@@ -14,15 +14,15 @@ import jax
 from robustjax.attacks import pgd
 from robustjax.attacks.balls import Ball
 from robustjax.config import Config
-from robustjax.data import sources
+from robustjax.data import sample, sources
 from robustjax.errors import UserError
 from robustjax.evaluation import suite, trajectory
 from robustjax.models import resnet
 from robustjax.run.data import images_of
 from robustjax.run.network import logits_fn, network
 from robustjax.run.schedule import make_optimizer, schedule
-from robustjax.runtime import parallel
-from robustjax.training import optimizer, state, step
+from robustjax.runtime import parallel, settings
+from robustjax.training import loop, optimizer, state, step
 
 
 def initial_state(config: Config, key: jax.Array) -> state.TrainState:
@@ -35,7 +35,7 @@ def initial_state(config: Config, key: jax.Array) -> state.TrainState:
 
 def abstract_state(config: Config) -> state.TrainState:
   """The shapes and dtypes of the state."""
-  return jax.eval_shape(lambda key: initial_state(config, key), jax.random.key(0))
+  return jax.eval_shape(lambda key: initial_state(config, key), settings.key(0))
 
 
 def attack_step(config: Config, platform: str) -> step.Step:
@@ -157,21 +157,31 @@ def validation(
   """State -> rates over the test split's last images, attacked as in training.
 
   The final evaluation takes the split's first images, so that at mini scale, where it
-  does not need them all, no image serves both. Where broken images were skipped,
-  "skipped" says how many.
+  does not need them all, no image serves both; `sample` says which these are where a
+  split is in the order of its classes. Where broken images were skipped, "skipped" says
+  how many.
+
+  Raises:
+    UserError: the network has diverged, which its loss may not have shown yet.
   """
   counted = eval_step(config, mesh)
   images = config.train.validation_images
+  last = sample.others(source, images)
 
   def validate(trained: state.TrainState) -> dict[str, float]:
     totals: Counter[str] = Counter()
-    last = range(len(source) - images, len(source))
     for batch in images_of(config, source).batches(last, config.eval.batch_size, mesh):
       counts = jax.device_get(counted(trained, batch, key))
       totals.update({name: int(count) for name, count in counts.items()})
     if not totals["images"]:
       raise UserError(
         f"all {images} images of the validation are broken: prepare {source.name} again"
+      )
+    if bad := totals["not_finite"]:
+      raise UserError(
+        f"training diverged by step {int(trained.step)}, which is not saved: the logits"
+        f" of {bad} of {totals['images']} validation images are not finite."
+        f" {loop.LESS}; and start in a new --workdir"
       )
     skipped = images - totals["images"]
     return {

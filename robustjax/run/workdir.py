@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 from robustjax import config as configs
 from robustjax.config import Config
+from robustjax.data import sources
 from robustjax.errors import UserError
 from robustjax.runtime import files, log, metrics
 
@@ -20,6 +21,7 @@ EVALUATION = "evaluation.json"
 CHECKPOINTS = "checkpoints"
 LOCK = ".lock"
 RUN = "run"  # of evaluation.json: the `digest` of its run
+FILES = "files"  # of config.json and checkpoints: `Data.digest` of a path's images
 # What only a trained run has.
 _AFTER_TRAINING = ("evaluation.progress.json", "evaluations")
 
@@ -87,18 +89,23 @@ def differences(one: Config, other: Config) -> Iterator[tuple[str, Any, Any]]:
 
   Yields:
     The dotted name, and both values as the file has them: tuples are lists there.
+    Two paths of images are no difference: `place.check` asks what is there.
   """
   before, after = (json.loads(json.dumps(configs.flatten(c))) for c in (one, other))
   for name in log.differences(before, after):
+    both = str(before.get(name)), str(after.get(name))
+    if name == "data.name" and all(map(sources.is_path, both)):
+      continue
     yield name, before.get(name), after.get(name)
 
 
-def claim(workdir: Path, config: Config) -> TextIO:
+def claim(workdir: Path, config: Config, digest: str = "") -> TextIO:
   """Makes the folder this run's: writes config.json and locks the folder.
 
   Args:
     workdir: made if it is missing.
     config: of the run.
+    digest: of its images, from `Data.digest`.
 
   Returns:
     The open lock file: the folder is locked until it is closed or the process ends.
@@ -132,7 +139,7 @@ def claim(workdir: Path, config: Config) -> TextIO:
   lock.write(f"{socket.gethostname()} process {os.getpid()} {time.time_ns()}\n")
   lock.flush()
   os.fsync(lock.fileno())  # or some network file systems would not show it to others
-  files.write_json(workdir / CONFIG, _record(config))
+  files.write_json(workdir / CONFIG, _record(config) | with_files(digest))
   return lock
 
 
@@ -184,8 +191,15 @@ def await_holder(workdir: Path, wanted: str, seconds: float = 60.0) -> None:
 
 def digest(config: Config) -> str:
   """What tells runs apart: all that may not change between two starts of one."""
-  flat = configs.flatten(config).items()
-  return files.digest({k: v for k, v in flat if not k.startswith(FREE)})[:16]
+  flat = configs.flatten(config)
+  if sources.is_path(config.data.name):
+    flat["data.name"] = ""
+  return files.digest({k: v for k, v in flat.items() if not k.startswith(FREE)})[:16]
+
+
+def with_files(digest: str) -> dict[str, str]:
+  """How a record says which images a path has; it says nothing of a named data set."""
+  return {FILES: digest} if digest else {}
 
 
 def finished_evaluation(
@@ -205,7 +219,10 @@ def finished_evaluation(
   if not path.exists():
     return None
   evaluation = files.read_json(path)
-  log.same_identity(path, evaluation.get("identity"), identity)
+  saved = evaluation.get("identity")
+  if isinstance(saved, dict) and sources.is_path(str(saved.get("data"))):
+    saved["data"] = identity.get("data")  # an older one names the place
+  log.same_identity(path, saved, identity)
   if not (isinstance(evaluation.get("rows"), list) and evaluation["rows"]):
     raise files.Damaged(f"{path} has no rows: move it away and evaluate again")
   if evaluation.get(RUN, run) != run:

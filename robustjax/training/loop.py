@@ -19,6 +19,11 @@ from robustjax.training.step import Batch, Step
 Values = Mapping[str, float]
 
 BEST = "accuracy_adv"  # the validation value that marks the best checkpoint
+# What helps where training diverges.
+LESS = (
+  "Lower config.optimizer.lr_per_256 or momentum, lengthen"
+  " config.optimizer.warmup_epochs, or attack less, by config.attack.eps and step_size"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,9 +182,8 @@ class _Report:
       steps = self.checkpoints.steps()
       saved = f"step {steps[-1]} is saved" if steps else "nothing was saved yet"
       raise UserError(
-        f"training diverged at step {step}: {bad[0]}; {saved}. Lower"
-        " config.optimizer.lr_per_256 or lengthen config.optimizer.warmup_epochs,"
-        " and start in a new --workdir"
+        f"training diverged at step {step}: {bad[0]}; {saved}. {LESS}; and start in a"
+        " new --workdir"
       )
 
 

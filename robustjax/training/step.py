@@ -160,18 +160,22 @@ def make_eval_step(
 
   Returns:
     eval_step(state, batch, key) -> counts, int32 scalars: images, correct_clean
-    through the clean branch, correct_adv and target_hits through the adv branch.
+    through the clean branch, correct_adv and target_hits through the adv branch, and
+    not_finite, the images of which either has logits that are not numbers.
   """
 
   def eval_step(state: TrainState, batch: Batch, key: jax.Array) -> Metrics:
     adv, targets = attack_step(state, batch, key)
-    predicted_adv = apply(state.variables, adv, domain="adv").argmax(-1)
-    predicted_clean = apply(state.variables, batch["image"], domain="clean").argmax(-1)
+    logits_adv = apply(state.variables, adv, domain="adv")
+    logits_clean = apply(state.variables, batch["image"], domain="clean")
+    predicted_adv, predicted_clean = logits_adv.argmax(-1), logits_clean.argmax(-1)
+    finite = jnp.isfinite(logits_adv) & jnp.isfinite(logits_clean)
     counts = {
       "images": jnp.ones_like(batch["mask"]),
       "correct_clean": predicted_clean == batch["label"],
       "correct_adv": predicted_adv == batch["label"],
       "target_hits": predicted_adv == targets,
+      "not_finite": ~finite.all(-1),
     }
     counts = {k: jnp.sum(v & batch["mask"], dtype=jnp.int32) for k, v in counts.items()}
     return jax.lax.psum(counts, axis) if axis else counts
