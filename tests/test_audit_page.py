@@ -1,7 +1,6 @@
 """The page and the table show every check, and images that the checks name."""
 
 import io
-import json
 
 import numpy as np
 import PIL.Image
@@ -10,6 +9,7 @@ from audit_networks import audited, blobs, faulty
 
 from robustjax.audit import written
 from robustjax.audit.page import chosen, page
+from robustjax.runtime import files
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def test_both_files_are_written(request, which, tmp_path):
   audit = request.getfixturevalue(which)
   paths = written.write(audit, tmp_path)
   assert sorted(tmp_path.iterdir()) == sorted(paths)
-  assert json.loads(paths[0].read_text()) == audit.result
+  assert files.read_json(paths[0]) == audit.result
   with PIL.Image.open(paths[1]) as picture:
     assert picture.width == 1500
 
