@@ -82,8 +82,9 @@ class FAB:
       i, x, nearest = state
       normal, apart = jax.grad(difference, has_aux=True)(x)
       level = (normal * x).sum(-1) - apart
-      by_x = _to_plane(x, normal, level)
-      by_image = _to_plane(x0, normal, level)
+      # At once, since a loop costs as much for one as for both.
+      two = (jnp.concatenate(pair) for pair in ((x, x0), (normal,) * 2, (level,) * 2))
+      by_x, by_image = jnp.split(_to_plane(*two), 2)
       ways = (jnp.maximum(jnp.abs(by).max(-1), _SHORTEST) for by in (by_x, by_image))
       own, images_own = ways
       alpha = jnp.minimum(own / (own + images_own), self.alpha_max)[:, None]
