@@ -14,7 +14,7 @@ import jax
 import pytest
 
 from robustjax import config
-from robustjax.hosts import processes
+from robustjax.hosts import processes, secret
 from robustjax.hosts.cluster import Member
 from robustjax.hosts.processes import Hosts
 from robustjax.run import start as starts
@@ -135,7 +135,7 @@ def test_two_processes_compute_what_one_does(alone, together):
       expected = value if isinstance(value, str) else pytest.approx(value, 1e-4, 1e-6)
       assert other[name] == expected, (record["step"], name)
   names = {path.name for path in alone.iterdir()}
-  assert {path.name for path in workdir.iterdir()} == names
+  assert {path.name for path in workdir.iterdir()} == names | {secret.FILE}
   counts = [json.loads((x / "evaluation.json").read_text()) for x in (alone, workdir)]
   assert counts[0] == counts[1]
 
@@ -223,8 +223,9 @@ import os, sys, time
 from robustjax.errors import UserError
 from robustjax.hosts import cluster, processes, tunnel
 BEFORE
+os.environ["ROBUSTJAX_SECRET"] = sys.argv[1]
 member = cluster.Member(sys.argv[1], int(sys.argv[3]), int(sys.argv[2]))
-hosts = processes.join(member, {}, 60)
+hosts = processes.join(member, {"--workdir": "none"}, 60)
 print("met", flush=True)
 try:
   first = hosts.leads

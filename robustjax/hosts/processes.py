@@ -20,6 +20,7 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import jax
@@ -27,8 +28,9 @@ import jax
 from robustjax.errors import MISTAKE
 from robustjax.hosts import meeting, tunnel
 from robustjax.hosts.cluster import Member
-from robustjax.hosts.meeting import LOST, Peer
+from robustjax.hosts.meeting import LOST
 from robustjax.hosts.messages import clean, get, put
+from robustjax.hosts.peer import Peer
 from robustjax.runtime import log
 from robustjax.runtime.preemption import Stopped
 
@@ -219,6 +221,7 @@ class Hosts:
   def _end(self, line: str, status: int) -> NoReturn:
     """Ends all with the same line."""
     self._ending.acquire()
+    line = clean(line)
     log.complain(f"error: {line}")
     self._exit(line, status)
 
@@ -251,8 +254,7 @@ def join(member: Member | None, facts: Mapping[str, Any], wait: int) -> Hosts:
 
   Args:
     member: from `cluster.member`.
-    facts: as of `Hosts.agree`; where there is a --workdir among them, it is what
-      processes of this run know of each other.
+    facts: as of `Hosts.agree`; in the --workdir among them is the processes' secret.
     wait: seconds within which all processes must come.
 
   Returns:
@@ -260,14 +262,13 @@ def join(member: Member | None, facts: Mapping[str, Any], wait: int) -> Hosts:
 
   Raises:
     meeting.Absent: one does not come in time.
-    UserError: one is there twice, counts the processes otherwise or is of another run.
+    UserError: one is there twice or counts the processes otherwise.
     Stopped: by Ctrl-C.
   """
   if member is None:
     return Hosts()
-  run = str(facts.get("--workdir", ""))
   try:
-    hosts = Hosts(member, meeting.meet(member, run, wait))
+    hosts = Hosts(member, meeting.meet(member, Path(facts["--workdir"]), wait))
   except KeyboardInterrupt:
     raise Stopped("before all processes had met") from None
   try:
