@@ -115,8 +115,10 @@ def test_process_0_that_is_not_there_is_named(come, address):
 
 
 def test_a_number_that_is_taken_is_refused_and_the_others_still_meet(come, address):
-  there = [come(Member(address, 3, process)) for process in (0, 1)]
-  time.sleep(0.5)
+  there = [come(Member(address, 3, 0))]
+  with caller(address, **OTHER):  # who is refused: process 0 listens
+    there.append(come(Member(address, 3, 1)))
+    time.sleep(0.5)
   line = come.outcome(come(Member(address, 3, 1)))
   assert line.startswith("UserError: ")  # which no second attempt mends
   assert "another process is --process=1 already" in line
@@ -297,9 +299,21 @@ def test_no_file_left_to_open_keeps_nobody_out(come, address, monkeypatch):
   first = come(Member(address, 2, 0))
   strangers = [stranger(address) for _ in range(40)]
   assert come.outcome(come(Member(address, 2, 1))) == [0]
-  assert come.outcome(first) == [1] and len(taken) == 41
+  assert come.outcome(first) == [1]
   for connection in strangers:
     connection.close()
+
+
+def test_more_processes_than_files_is_one_line(come, address, monkeypatch):
+  def none(server):
+    raise OSError(errno.EMFILE, "Too many open files")
+
+  first = come(Member(address, 2, 0))
+  stranger(address).close()
+  monkeypatch.setattr(socket.socket, "accept", none)
+  with stranger(address):
+    line = "no connection left (Too many open files): raise `ulimit -n`"
+    assert line in come.outcome(first)
 
 
 def test_a_name_of_several_addresses_is_found_by_any(come, address, monkeypatch):

@@ -14,6 +14,7 @@ from robustjax.runtime import log
 
 _GREETING = 5  # seconds for who has connected to say who it is
 _CALLERS = 200  # that have yet to; of more the first are cut off, and may call again
+_TURN = 0.2  # seconds instead of _GREETING where no more files can be open
 _LINES = 8  # about strangers, who may be many
 
 
@@ -47,7 +48,9 @@ class Door:
     # Who is in the middle of its greeting needs no more than one way to and fro.
     wait = 0.02 if self._callers else wait
     for server in select.select(self._servers, [], [], wait)[0]:
-      self._accept(server)
+      for _ in range(_CALLERS // 4):  # all of whom are heard below
+        if not self._accept(server):
+          break
     while self._callers and self._callers[0][0] < time.monotonic():
       self._callers.pop(0)[1].socket.close()
     for caller in list(self._callers):
@@ -67,7 +70,8 @@ class Door:
       self._told.add(line)
       log.complain(line)
 
-  def _accept(self, server: socket.socket) -> None:
+  def _accept(self, server: socket.socket) -> bool:
+    """Whether somebody has called, and somebody else may."""
     try:
       connection, (address, *_) = server.accept()
     except OSError as error:
@@ -76,15 +80,19 @@ class Door:
           raise UserError(
             f"process 0 has no connection left ({error.strerror}): raise `ulimit -n`"
           ) from error
-        self._callers.pop(0)[1].socket.close()
-      return
+        soon = time.monotonic() + _TURN
+        self._callers = [(min(until, soon), peer) for until, peer in self._callers]
+        time.sleep(0.02)  # somebody calls all the time
+      return False
     try:
       peer = Peer(connection, self._secret, True, address)
     except OSError:  # it has gone
-      return connection.close()
+      connection.close()
+      return True
     if len(self._callers) == _CALLERS:
       self._callers.pop(0)[1].socket.close()
     self._callers.append((time.monotonic() + _GREETING, peer))
+    return True
 
 
 def _listen(member: Member) -> list[socket.socket]:

@@ -128,7 +128,7 @@ def _follow(member: Member, own: dict[str, Any], folder: Path, until: float) -> 
     _, due = _remind(f"{who} {where}", until, due)
     if time.monotonic() >= until:
       raise Absent(f"{who} is not {where}{_remedy(member, 0)}")
-    time.sleep(0.5)
+    time.sleep(0.2)
 
 
 def _call(
