@@ -273,9 +273,25 @@ def test_where_one_hangs_the_other_ends_with_a_line(pair, who):
 
 
 @pytest.mark.thorough
-def test_where_nobody_speaks_for_long_nobody_is_lost(pair):
-  both = pair("time.sleep(7)", "processes._SILENCE, processes._PING = 5, 1")
-  assert [status for status, *_ in ended(both, 30)] == [0, 0]
+def test_where_nobody_speaks_for_long_nobody_is_lost_and_the_slow_one_is_named(pair):
+  patience = "processes._SILENCE, processes._PING = 5, 1"
+  remind = "from robustjax.hosts import pace; pace.REMIND = 2"
+  both = pair("hosts.watch(lambda: 2 - first); time.sleep(7)", f"{patience}\n{remind}")
+  (status, _, err), (other, _, other_err) = ended(both, 30)
+  assert (status, other, other_err) == (0, 0, "")
+  assert set(err.splitlines()) == {
+    f"all wait for process 0 of 2 ({socket.gethostname()}), for 2 s now"
+  }
+
+
+@pytest.mark.thorough
+def test_one_that_waits_for_the_others_to_end_can_be_stopped(pair):
+  both = pair("time.sleep(100 * first)")
+  time.sleep(1)
+  both[1].send_signal(signal.SIGTERM)
+  (status, _, err), (other, _, other_err) = ended(both, 20)
+  assert (status, other) == (processes.LOST, processes.STOPPED)
+  assert "error: process 1 of 2 (" in err and other_err.strip().startswith("stopped;")
 
 
 @pytest.mark.parametrize("who", [0, 1])
@@ -335,7 +351,7 @@ def test_what_all_hosts_must_share():
 def test_jax_is_told_of_the_devices_of_this_process(monkeypatch):
   given = {}
   monkeypatch.setattr(jax.distributed, "initialize", lambda *_, **x: given.update(x))
-  monkeypatch.setattr(Hosts, "_listen", lambda self: None)
+  monkeypatch.setattr(Hosts, "_listen", lambda *_: None)
   Hosts(Member("a:1", 2, 1, (3,)), []).connect()
   assert given["local_device_ids"] == (3,)
 

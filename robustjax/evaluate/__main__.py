@@ -105,6 +105,7 @@ def _facts(args: argparse.Namespace) -> dict[str, Any]:
 def run(args: argparse.Namespace, hosts: Hosts) -> None:
   """Everything between the flags and the files in --out."""
   stop, mesh = Stop().listen(), parallel.mesh()
+  hosts.watch(lambda: stop.polls)
   platform = parallel.platform(mesh.devices.flat[0])
   _attacks(args, 1.0)  # a wrong name is found before anything is read
   subject = open_subject(args.what, wanted(args), mesh)

@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -30,9 +30,10 @@ from robustjax.hosts import meeting, tunnel
 from robustjax.hosts.cluster import Member
 from robustjax.hosts.meeting import LOST
 from robustjax.hosts.messages import clean, get, put
+from robustjax.hosts.pace import REMIND, Pace
 from robustjax.hosts.peer import Peer
 from robustjax.runtime import log
-from robustjax.runtime.preemption import Stopped
+from robustjax.runtime.preemption import Stop, Stopped
 
 STOPPED = 143  # exit status; a shell's for "ended by SIGTERM"
 
@@ -44,7 +45,6 @@ _CONNECT = 120  # seconds for JAX, once all are there; one that is lost is said 
 _SILENCE = 45  # seconds without a word from one that should send signs of life
 _HEARTBEAT = 300  # seconds; JAX aborts after them, or soon after half of them
 _PING = 10  # seconds between two signs of life, which the tunnel wants sooner
-_REMIND = 30  # seconds between two lines about who is waited for
 _PATIENCE = 5  # seconds for the others to end first, or to say why
 _END = "robustjax/end"  # why all end: a line and a status, or neither once all is done
 
@@ -63,6 +63,7 @@ class Hosts:
     self._connected, self._done = threading.Event(), threading.Event()
     self._folder = ""
     self._agreed = 0
+    self._pace = Pace(member, peers) if member else None
 
   @property
   def leads(self) -> bool:
@@ -90,7 +91,16 @@ class Hosts:
     )
     self._connected.set()
     shutil.rmtree(self._folder, ignore_errors=True)
-    threading.Thread(target=self._listen, daemon=True).start()
+    threading.Thread(target=self._listen, args=[self._pace], daemon=True).start()
+
+  def watch(self, polls: Callable[[], int]) -> None:
+    """From now on process 0 names who keeps the others waiting.
+
+    Args:
+      polls: how far this process is, in steps that all take together.
+    """
+    if self._pace:
+      self._pace.polls = polls
 
   def agree(self, facts: Mapping[str, Any], note: str = "", remedy: str = ALIKE) -> str:
     """Waits for all processes and compares what they say.
@@ -155,6 +165,7 @@ class Hosts:
     """Waits until all processes are done, and disconnects."""
     if self._member is None:
       return
+    Stop().at_once("stopped; what this process had to do is done")
     if self.leads:
       for peer in self._peers:
         self._get(f"robustjax/done/{peer.process}", peer)
@@ -173,11 +184,11 @@ class Hosts:
 
   def _get(self, key: str, peer: Peer) -> dict[str, Any]:
     """Waits for the value of a key that another process sets."""
-    remind = time.monotonic() + _REMIND
+    remind = time.monotonic() + REMIND
     while (value := get(key, 1)) is None:  # not longer: Ctrl-C is heard in between
       if self.leads and time.monotonic() > remind:
         log.complain(f"waiting for {peer.name}")
-        remind += _REMIND
+        remind += REMIND
     return value
 
   def _difference(
@@ -194,10 +205,10 @@ class Hosts:
           )
     return ""
 
-  def _listen(self) -> None:
+  def _listen(self, pace: Pace) -> None:
     """Waits for the word that all end."""
     while (told := get(_END, _PING)) is None:
-      put("robustjax/ping", {})  # for its answer
+      pace.say()  # its answer is a sign of life
     if told:
       self._obey(told)
     self._done.set()
