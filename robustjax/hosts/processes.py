@@ -94,11 +94,7 @@ class Hosts:
     threading.Thread(target=self._listen, args=[self._pace], daemon=True).start()
 
   def watch(self, polls: Callable[[], int]) -> None:
-    """From now on process 0 names who keeps the others waiting.
-
-    Args:
-      polls: how far this process is, in steps that all take together.
-    """
+    """Has process 0 name who keeps the others waiting, by `Pace.polls`."""
     if self._pace:
       self._pace.polls = polls
 
@@ -161,11 +157,16 @@ class Hosts:
     what = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
     self._exit(f"{self._member.name()} failed: {what}; its own output says more", LOST)
 
-  def leave(self) -> None:
-    """Waits until all processes are done, and disconnects."""
+  def leave(self, stopped: bool = False) -> None:
+    """Waits until all processes are done, and disconnects.
+
+    Args:
+      stopped: whether all end by a signal, which may come to each a little later.
+    """
     if self._member is None:
       return
-    Stop().at_once("stopped; what this process had to do is done")
+    if not stopped:
+      Stop().at_once("stopped; what this process had to do is done")
     if self.leads:
       for peer in self._peers:
         self._get(f"robustjax/done/{peer.process}", peer)
