@@ -82,6 +82,18 @@ def test_mistakes_are_one_line(evaluate, tmp_path, words, message):
   assert not (tmp_path / "out").exists()
 
 
+def test_hosts_meet_where_the_results_go(tmp_path):
+  known = {
+    where: command._facts(command.parser().parse_args(words))["--workdir"]
+    for where, words in {
+      "runs/nets.vit.b": ["nets.vit:b"],
+      "there": ["nets.vit:b", "--out=there"],
+      str(tmp_path): [str(tmp_path)],
+    }.items()
+  }
+  assert list(known) == list(known.values())
+
+
 def test_two_evaluations_are_compared(evaluate, tmp_path, capsys):
   one, other = tmp_path / "one", tmp_path / "other"
   assert evaluate(f"--out={one}", attack="apgd-ce")[0] == 0

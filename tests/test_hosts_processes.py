@@ -14,7 +14,7 @@ import jax
 import pytest
 
 from robustjax import config
-from robustjax.hosts import processes
+from robustjax.hosts import processes, secret
 from robustjax.hosts.cluster import Member
 from robustjax.hosts.processes import Hosts
 from robustjax.run import start as starts
@@ -135,7 +135,7 @@ def test_two_processes_compute_what_one_does(alone, together):
       expected = value if isinstance(value, str) else pytest.approx(value, 1e-4, 1e-6)
       assert other[name] == expected, (record["step"], name)
   names = {path.name for path in alone.iterdir()}
-  assert {path.name for path in workdir.iterdir()} == names
+  assert {path.name for path in workdir.iterdir()} == names | {secret.FILE}
   counts = [json.loads((x / "evaluation.json").read_text()) for x in (alone, workdir)]
   assert counts[0] == counts[1]
 
@@ -223,8 +223,9 @@ import os, sys, time
 from robustjax.errors import UserError
 from robustjax.hosts import cluster, processes, tunnel
 BEFORE
+os.environ["ROBUSTJAX_SECRET"] = sys.argv[1]
 member = cluster.Member(sys.argv[1], int(sys.argv[3]), int(sys.argv[2]))
-hosts = processes.join(member, {}, 60)
+hosts = processes.join(member, {"--workdir": "none"}, 60)
 print("met", flush=True)
 try:
   first = hosts.leads
@@ -272,9 +273,25 @@ def test_where_one_hangs_the_other_ends_with_a_line(pair, who):
 
 
 @pytest.mark.thorough
-def test_where_nobody_speaks_for_long_nobody_is_lost(pair):
-  both = pair("time.sleep(7)", "processes._SILENCE, processes._PING = 5, 1")
-  assert [status for status, *_ in ended(both, 30)] == [0, 0]
+def test_where_nobody_speaks_for_long_nobody_is_lost_and_the_slow_one_is_named(pair):
+  patience = "processes._SILENCE, processes._PING = 5, 1"
+  remind = "from robustjax.hosts import pace; pace.REMIND = 2"
+  both = pair("hosts.watch(lambda: 2 - first); time.sleep(7)", f"{patience}\n{remind}")
+  (status, _, err), (other, _, other_err) = ended(both, 30)
+  assert (status, other, other_err) == (0, 0, "")
+  assert set(err.splitlines()) == {
+    f"all wait for process 0 of 2 ({socket.gethostname()}), for 2 s now"
+  }
+
+
+@pytest.mark.thorough
+def test_one_that_waits_for_the_others_to_end_can_be_stopped(pair):
+  both = pair("time.sleep(100 * first)")
+  time.sleep(1)
+  both[1].send_signal(signal.SIGTERM)
+  (status, _, err), (other, _, other_err) = ended(both, 20)
+  assert (status, other) == (processes.LOST, processes.STOPPED)
+  assert "error: process 1 of 2 (" in err and other_err.strip().startswith("stopped;")
 
 
 @pytest.mark.parametrize("who", [0, 1])
@@ -334,7 +351,7 @@ def test_what_all_hosts_must_share():
 def test_jax_is_told_of_the_devices_of_this_process(monkeypatch):
   given = {}
   monkeypatch.setattr(jax.distributed, "initialize", lambda *_, **x: given.update(x))
-  monkeypatch.setattr(Hosts, "_listen", lambda self: None)
+  monkeypatch.setattr(Hosts, "_listen", lambda *_: None)
   Hosts(Member("a:1", 2, 1, (3,)), []).connect()
   assert given["local_device_ids"] == (3,)
 

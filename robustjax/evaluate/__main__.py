@@ -109,12 +109,15 @@ def _facts(args: argparse.Namespace) -> dict[str, Any]:
   of_a_host = ("coordinator", "processes", "process", "wait", "data_dir")
   flags = {f"--{name}": v for name, v in vars(args).items() if name not in of_a_host}
   known: dict[str, Any] = json.loads(json.dumps(flags, default=str))
-  return known | {"--workdir": str(args.out or args.what)}
+  what = Path(args.what)  # of what is no folder, the results go to one of its name
+  folder = what if what.is_dir() else Path("runs") / what.name.replace(":", ".")
+  return known | {"--workdir": str(args.out or folder)}
 
 
 def run(args: argparse.Namespace, hosts: Hosts) -> None:
   """Everything between the flags and the files in --out."""
   stop, mesh = Stop().listen(), parallel.mesh()
+  hosts.watch(lambda: stop.polls)
   card = cards.load(args.card) if args.card else None
   complete(args, card)  # a wrong name is found before anything is read
   subject = open_subject(args.what, wanted(args), mesh)

@@ -11,6 +11,8 @@ from jax._src.clusters import ClusterEnv
 
 from robustjax.errors import UserError
 
+_ADDRESSES = 8  # of a name, at most
+
 
 class Member(NamedTuple):
   """Which of several processes this one is.
@@ -27,25 +29,29 @@ class Member(NamedTuple):
   process: int
   devices: tuple[int, ...] | None = None
 
-  def address(self) -> tuple[str, int]:
-    """The coordinator's host, by number, and its port.
+  def addresses(self) -> list[tuple[str, int]]:
+    """The coordinator's host, by all its numbers, and its port.
 
     Raises:
       OSError: nobody knows the host.
     """
     host, _, port = self.coordinator.rpartition(":")
     found = socket.getaddrinfo(host.strip("[]"), int(port), proto=socket.SOL_TCP)
-    own = str(found[0][4][0])
-    if own == "127.0.1.1":  # Debian's, for a machine by its name; others have another
-      probe = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-      with probe, contextlib.suppress(OSError):  # where there is no way to others
-        probe.connect(("192.0.2.1", int(port)))  # sends nothing
-        own = probe.getsockname()[0]
-    return own, int(port)
+    numbers = dict.fromkeys(_of_machine(str(address[0])) for *_, address in found)
+    return [(number, int(port)) for number in list(numbers)[:_ADDRESSES]]
 
   def name(self) -> str:
     """What the others call this process."""
     return f"process {self.process} of {self.processes} ({socket.gethostname()})"
+
+
+def _of_machine(number: str) -> str:
+  if number == "127.0.1.1":  # Debian's, for a machine by its name; others have another
+    probe = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with probe, contextlib.suppress(OSError):  # where there is no way to others
+      probe.connect(("192.0.2.1", 9))  # sends nothing
+      return str(probe.getsockname()[0])
+  return number
 
 
 def member(

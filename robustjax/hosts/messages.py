@@ -31,11 +31,11 @@ def clean(text: Any) -> str:
   return "".join(x if x.isprintable() else "?" for x in text[:4096])
 
 
-def put(key: str, value: Mapping[str, Any]) -> None:
-  """Sets a key of JAX's store; of two that set the same one, the first does."""
+def put(key: str, value: Mapping[str, Any], again: bool = False) -> None:
+  """Sets a key of JAX's store; of two that set the same one, the first, or `again`."""
   if global_state.client:
     with contextlib.suppress(jax.errors.JaxRuntimeError):
-      global_state.client.key_value_set(key, json.dumps(value))
+      global_state.client.key_value_set(key, json.dumps(value), again)
 
 
 def get(key: str, seconds: float) -> dict[str, Any] | None:

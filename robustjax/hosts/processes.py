@@ -19,7 +19,8 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import jax
@@ -27,10 +28,12 @@ import jax
 from robustjax.errors import MISTAKE
 from robustjax.hosts import meeting, tunnel
 from robustjax.hosts.cluster import Member
-from robustjax.hosts.meeting import LOST, Peer
+from robustjax.hosts.meeting import LOST
 from robustjax.hosts.messages import clean, get, put
+from robustjax.hosts.pace import REMIND, Pace
+from robustjax.hosts.peer import Peer
 from robustjax.runtime import log
-from robustjax.runtime.preemption import Stopped
+from robustjax.runtime.preemption import Stop, Stopped
 
 STOPPED = 143  # exit status; a shell's for "ended by SIGTERM"
 
@@ -42,7 +45,6 @@ _CONNECT = 120  # seconds for JAX, once all are there; one that is lost is said 
 _SILENCE = 45  # seconds without a word from one that should send signs of life
 _HEARTBEAT = 300  # seconds; JAX aborts after them, or soon after half of them
 _PING = 10  # seconds between two signs of life, which the tunnel wants sooner
-_REMIND = 30  # seconds between two lines about who is waited for
 _PATIENCE = 5  # seconds for the others to end first, or to say why
 _END = "robustjax/end"  # why all end: a line and a status, or neither once all is done
 
@@ -61,6 +63,7 @@ class Hosts:
     self._connected, self._done = threading.Event(), threading.Event()
     self._folder = ""
     self._agreed = 0
+    self._pace = Pace(member, peers) if member else None
 
   @property
   def leads(self) -> bool:
@@ -88,7 +91,12 @@ class Hosts:
     )
     self._connected.set()
     shutil.rmtree(self._folder, ignore_errors=True)
-    threading.Thread(target=self._listen, daemon=True).start()
+    threading.Thread(target=self._listen, args=[self._pace], daemon=True).start()
+
+  def watch(self, polls: Callable[[], int]) -> None:
+    """Has process 0 name who keeps the others waiting, by `Pace.polls`."""
+    if self._pace:
+      self._pace.polls = polls
 
   def agree(self, facts: Mapping[str, Any], note: str = "", remedy: str = ALIKE) -> str:
     """Waits for all processes and compares what they say.
@@ -149,10 +157,16 @@ class Hosts:
     what = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
     self._exit(f"{self._member.name()} failed: {what}; its own output says more", LOST)
 
-  def leave(self) -> None:
-    """Waits until all processes are done, and disconnects."""
+  def leave(self, stopped: bool = False) -> None:
+    """Waits until all processes are done, and disconnects.
+
+    Args:
+      stopped: whether all end by a signal, which may come to each a little later.
+    """
     if self._member is None:
       return
+    if not stopped:
+      Stop().at_once("stopped; what this process had to do is done")
     if self.leads:
       for peer in self._peers:
         self._get(f"robustjax/done/{peer.process}", peer)
@@ -171,11 +185,11 @@ class Hosts:
 
   def _get(self, key: str, peer: Peer) -> dict[str, Any]:
     """Waits for the value of a key that another process sets."""
-    remind = time.monotonic() + _REMIND
+    remind = time.monotonic() + REMIND
     while (value := get(key, 1)) is None:  # not longer: Ctrl-C is heard in between
       if self.leads and time.monotonic() > remind:
         log.complain(f"waiting for {peer.name}")
-        remind += _REMIND
+        remind += REMIND
     return value
 
   def _difference(
@@ -192,10 +206,10 @@ class Hosts:
           )
     return ""
 
-  def _listen(self) -> None:
+  def _listen(self, pace: Pace) -> None:
     """Waits for the word that all end."""
     while (told := get(_END, _PING)) is None:
-      put("robustjax/ping", {})  # for its answer
+      pace.say()  # its answer is a sign of life
     if told:
       self._obey(told)
     self._done.set()
@@ -219,6 +233,7 @@ class Hosts:
   def _end(self, line: str, status: int) -> NoReturn:
     """Ends all with the same line."""
     self._ending.acquire()
+    line = clean(line)
     log.complain(f"error: {line}")
     self._exit(line, status)
 
@@ -251,8 +266,7 @@ def join(member: Member | None, facts: Mapping[str, Any], wait: int) -> Hosts:
 
   Args:
     member: from `cluster.member`.
-    facts: as of `Hosts.agree`; where there is a --workdir among them, it is what
-      processes of this run know of each other.
+    facts: as of `Hosts.agree`; in the --workdir among them is the processes' secret.
     wait: seconds within which all processes must come.
 
   Returns:
@@ -260,14 +274,13 @@ def join(member: Member | None, facts: Mapping[str, Any], wait: int) -> Hosts:
 
   Raises:
     meeting.Absent: one does not come in time.
-    UserError: one is there twice, counts the processes otherwise or is of another run.
+    UserError: one is there twice or counts the processes otherwise.
     Stopped: by Ctrl-C.
   """
   if member is None:
     return Hosts()
-  run = str(facts.get("--workdir", ""))
   try:
-    hosts = Hosts(member, meeting.meet(member, run, wait))
+    hosts = Hosts(member, meeting.meet(member, Path(facts["--workdir"]), wait))
   except KeyboardInterrupt:
     raise Stopped("before all processes had met") from None
   try:

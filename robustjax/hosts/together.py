@@ -51,5 +51,5 @@ class Together:
       if isinstance(error, Exception):
         self.hosts.broke(error)
       return False
-    self.hosts.leave()
+    self.hosts.leave(stopped=error is not None)
     return True

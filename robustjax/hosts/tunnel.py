@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from robustjax.hosts.meeting import Peer
+from robustjax.hosts.peer import Peer
 
 
 def dig(

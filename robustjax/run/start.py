@@ -76,6 +76,7 @@ def start(config: Config, workdir: Path, hosts: Hosts) -> Run:
     UserError: one line that names what is wrong and the remedy.
   """
   stop = Stop().listen()
+  hosts.watch(lambda: stop.polls)
   mesh = parallel.mesh()
   hosts.agree(_devices())  # or the batch may seem to be what is wrong
   steps.check(config, mesh.size)

@@ -18,12 +18,16 @@ class Stopped(Exception):
 
 
 class Stop:
-  """Notes SIGTERM, SIGINT and SIGHUP; a second SIGINT ends the process at once."""
+  """Notes SIGTERM, SIGINT and SIGHUP; a second SIGINT ends the process at once.
+
+  Attributes:
+    polls: how often it was asked, which is the same on every process.
+  """
 
   def __init__(self) -> None:
     self._signal: int | None = None
     self._synced = False
-    self._polls = 0
+    self.polls = 0
 
   def listen(self) -> "Stop":
     """Takes the signals over from the process."""
@@ -53,11 +57,11 @@ class Stop:
 
   def requested(self) -> bool:
     """Whether to stop now: the same answer on every process, at the same poll."""
-    self._polls += 1
+    self.polls += 1
     if jax.process_count() == 1:
       return self._signal is not None
     # True at one poll only, which may be one that cannot act on it.
-    synced = multihost_utils.reached_preemption_sync_point(self._polls)
+    synced = multihost_utils.reached_preemption_sync_point(self.polls)
     self._synced = self._synced or synced
     return self._synced
 
