@@ -86,7 +86,11 @@ class Checkpoints:
     if step in self.steps():
       return
     tree = flax.serialization.to_state_dict(state)
-    about: dict[str, Any] = {"shapes": shapes(tree), "sha256": digests(tree), "run": self._run}
+    about: dict[str, Any] = {
+      "shapes": shapes(tree),
+      "sha256": digests(tree),
+      "run": self._run,
+    }
     about["records"] = self._records()
     with self._saving():
       self._checkpointer.save_async(
