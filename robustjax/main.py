@@ -15,10 +15,10 @@ from robustjax.hosts import cluster
 from robustjax.hosts.processes import Hosts
 from robustjax.hosts.together import Together
 from robustjax.inspect import inspection
-from robustjax.report import curves, drawing, files, table
-from robustjax.run import commandline, saved, stages, start
+from robustjax.report import curves, drawing, table
+from robustjax.run import commandline, saved, stages, start, whole
 from robustjax.run.data import open_data
-from robustjax.runtime import log, parallel, settings
+from robustjax.runtime import files, log, parallel, settings
 from robustjax.training.state import TrainState
 
 
@@ -43,6 +43,8 @@ def run(config: Config, workdir: Path, hosts: Hosts) -> None:
   evaluation, started, state = start.finished(config, workdir, hosts), None, None
   if evaluation:
     log.say(f"This run is complete: {workdir}", hosts.leads)
+    if hosts.leads:
+      whole.look(workdir, config)
   else:
     started = start.start(config, workdir, hosts)
     state = stages.train(started)
@@ -65,11 +67,11 @@ def _show(
   log.say(f"\n{table.evaluation_table(evaluation)}")
   picture = workdir / curves.EVALUATION
   with log.aside("the picture of the evaluation"):
-    if not picture.exists():
+    if not files.is_picture(picture):
       curves.evaluation_figure(workdir)
     log.say(f"\nPicture: {picture}")
   with log.aside("the look inside, Figures 5, 6 and images,"):
-    if not (workdir / files.EXAMPLES).exists():
+    if not inspection.is_whole(config, workdir):
       data = started.data if started else open_data(config)
       mesh = parallel.mesh(jax.local_devices()[:1])
       state = state or saved.restore(config, workdir, mesh)

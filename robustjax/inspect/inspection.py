@@ -18,6 +18,20 @@ from robustjax.runtime import files
 from robustjax.training.state import TrainState
 
 
+def is_whole(config: Config, folder: Path) -> bool:
+  """Whether an inspection has been made, and its files are what it wrote."""
+  read = dict(reports.INSPECTED)
+  if config.model.norm == "gn":
+    del read[reports.STATISTICS]
+  try:
+    for name, of_it in read.items():
+      of_it(folder / name)
+  except UserError:
+    return False
+  pictures = ((folder / name).with_suffix(".png") for name in read)
+  return all(map(files.is_picture, pictures))
+
+
 def inspect(
   config: Config,
   folder: Path,

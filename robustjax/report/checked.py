@@ -23,7 +23,7 @@ class Damaged(Exception):
 def read_json(path: Path, finite: bool = False) -> Any:
   """The value in a file, or None without the file."""
   try:
-    return _parse(path.read_text(encoding="utf-8"), finite)
+    return _parse(_text(path), finite)
   except FileNotFoundError:
     return None
   except (ValueError, RecursionError) as error:
@@ -35,7 +35,7 @@ def read_json(path: Path, finite: bool = False) -> Any:
 def read_lines(path: Path, finite: bool = False) -> list[Any]:
   """The values in a file's lines; a last line that a kill cut short is left out."""
   try:
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = _text(path).splitlines()
   except FileNotFoundError:
     return []
   except ValueError as error:
@@ -53,6 +53,13 @@ def read_lines(path: Path, finite: bool = False) -> list[Any]:
     except Damaged as error:
       raise Damaged(f"line {number}: {error}") from error
   return found
+
+
+def _text(path: Path) -> str:
+  try:
+    return files.content(path).decode()
+  except files.Damaged as error:
+    raise Damaged("it is not a file, or far too large") from error
 
 
 def each(values: Iterable[Any], check: Callable[[Any], T], word: str) -> list[T]:

@@ -1,6 +1,5 @@
 """What the files of a run hold, each checked: of damage they say where it is."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from robustjax.errors import UserError
 from robustjax.paper import settings
 from robustjax.report.checked import MOST, Damaged, each, get, read_json, read_lines
 from robustjax.report.document import clean
+from robustjax.runtime import files
 
 CONFIG = "config.json"
 EVALUATION = "evaluation.json"
@@ -209,7 +209,7 @@ def _inspected(path: Path, load: Callable[[Path], dict[str, Any]]) -> dict[str, 
 
 
 def _load_statistics(path: Path) -> dict[str, Any]:
-  found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+  found = files.read_json(path)
   channels, branches = found["channels"], found["running"].keys()
   _need(all(_is_whole(found[name]) for name in ("step", "images", "seed")))
   _need(all(isinstance(found[name], str) for name in ("run", "layer")))
@@ -228,8 +228,7 @@ def _load_statistics(path: Path) -> dict[str, Any]:
 
 
 def _load_examples(path: Path) -> Arrays:
-  with path.open("rb") as whole, np.load(whole, allow_pickle=False) as file:
-    found = {name: file[name] for name in file.files}
+  found = files.read_arrays(path)
   pixels, adv, count = found["clean"], found["adv"], len(found["clean"])
   _need(pixels.ndim == 4 and pixels.dtype == np.uint8 and pixels.size > 0)
   _need(pixels.shape[-1] in (1, 3))

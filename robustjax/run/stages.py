@@ -78,12 +78,15 @@ def train(run: Run) -> TrainState:
   done = int(state.step)
   _introduce(run, state, done, schedule.steps)
   with contextlib.ExitStack() as closing:  # each, also where another fails to
-    metrics_log = metrics.MetricsLog(run.workdir, done, writes=run.leads)
+    directory = run.workdir / workdirs.CHECKPOINTS
+    known = checkpoint.about(directory, done).records if done else ""
+    metrics_log = metrics.MetricsLog(run.workdir, done, run.leads, known)
     closing.callback(metrics_log.close)
     checkpoints = checkpoint.Checkpoints(
-      run.workdir / workdirs.CHECKPOINTS,
+      directory,
       loop.BEST,
       configs.plain(config) | workdirs.with_files(run.data.digest()),
+      metrics_log.digest,
     )
     closing.callback(checkpoints.close)
     if done < schedule.steps:

@@ -10,7 +10,7 @@ checkpoint is read by itself.
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,11 +38,18 @@ class Checkpoints:
       `damaged` looks at, or nothing can be written.
     best: the name of the metric whose highest value marks the best checkpoint.
     run: what the run is, as JSON: it stands in every checkpoint.
+    records: gives the digest of the run's records so far; it does too.
   """
 
-  def __init__(self, directory: Path, best: str, run: Mapping[str, Any] | None = None):
+  def __init__(
+    self,
+    directory: Path,
+    best: str,
+    run: Mapping[str, Any] | None = None,
+    records: Callable[[], str] = str,
+  ):
     self.directory = directory.absolute()
-    self._run = dict(run or {})
+    self._run, self._records = dict(run or {}), records
     with self._saving():
       self._checkpointer = ocp.training.Checkpointer(
         self.directory,
@@ -79,7 +86,12 @@ class Checkpoints:
     if step in self.steps():
       return
     tree = flax.serialization.to_state_dict(state)
-    about = {"shapes": shapes(tree), "sha256": digests(tree), "run": self._run}
+    about: dict[str, Any] = {
+      "shapes": shapes(tree),
+      "sha256": digests(tree),
+      "run": self._run,
+    }
+    about["records"] = self._records()
     with self._saving():
       self._checkpointer.save_async(
         step,
@@ -131,11 +143,13 @@ class About(NamedTuple):
     shapes: path -> dtype and shape of each array.
     sha256: path -> digest of each array.
     run: what run it is of; empty in those of older versions.
+    records: the digest of the run's records until then; the same.
   """
 
   shapes: Mapping[str, str]
   sha256: Mapping[str, str]
   run: Mapping[str, Any]
+  records: str
 
 
 def steps(directory: Path) -> list[int]:
@@ -159,7 +173,8 @@ def about(directory: Path, step: int) -> About:
     written = of_it.pop("digest", None)
     if written not in (None, files.digest(of_it)):
       raise ValueError("its description is not what was saved")
-    return About(of_it["shapes"], of_it["sha256"], of_it.get("run", {}))
+    run, records = of_it.get("run", {}), of_it.get("records", "")
+    return About(of_it["shapes"], of_it["sha256"], run, records)
   except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
     raise _damaged(folder, error) from error
 

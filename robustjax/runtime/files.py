@@ -2,8 +2,12 @@
 
 import contextlib
 import hashlib
+import io
 import json
 import os
+import stat
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -13,6 +17,8 @@ import numpy.typing as npt
 
 from robustjax.errors import UserError
 
+_PNG = b"\x89PNG\r\n\x1a\n"
+MOST = 2**28  # bytes of a file of ours, and of what is packed in it
 DIGEST = "sha256"  # the last value of a JSON object of ours: of all before it
 
 
@@ -73,16 +79,81 @@ def write_array(path: Path, array: npt.NDArray[Any]) -> None:
     np.save(file, array, allow_pickle=False)
 
 
+def is_picture(path: Path) -> bool:
+  """Whether a PNG file is there and is what was written, by the sums in it."""
+  picture = content(path) if path.is_file() else b""
+  at, kind = 8, b""
+  while picture.startswith(_PNG) and at + 12 <= len(picture) and kind != b"IEND":
+    size, kind = int.from_bytes(picture[at : at + 4]), picture[at + 4 : at + 8]
+    end = at + 8 + size
+    if zlib.crc32(picture[at + 4 : end]) != int.from_bytes(picture[end : end + 4]):
+      return False
+    at = end + 4
+  return kind == b"IEND" and at == len(picture)
+
+
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-  """Writes an .npz file whole."""
-  with replacing(path) as file:
-    np.savez_compressed(file, **arrays)
+  """Writes an .npz file whole; the comment of a zip, its end, is a digest of the rest.
+
+  The sums that a zip has by itself leave out its names and places.
+  """
+  made = io.BytesIO()
+  np.savez_compressed(made, **arrays)
+  rest = made.getvalue()[:-2]  # without the length of the comment, 0
+  write_bytes(path, rest + _comment(rest))
+
+
+def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+  """The arrays that `write_arrays` wrote; older versions wrote no digest.
+
+  Raises:
+    OSError: it cannot be read.
+    Damaged: it is not what was written.
+  """
+  whole = content(path)
+  try:
+    with zipfile.ZipFile(io.BytesIO(whole)) as file:
+      size, comment = sum(member.file_size for member in file.infolist()), file.comment
+    if size > MOST:
+      raise ValueError(f"{size:,} bytes")
+    if comment and whole[-66:] != _comment(whole[:-66]):
+      raise ValueError("it is not what was written")
+    with np.load(io.BytesIO(whole), allow_pickle=False) as file:
+      return {name: file[name] for name in file.files}
+  except Exception as error:  # zipfile, zlib and numpy have many words for damage
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    raise Damaged(f"{path} is damaged ({reason})") from error
+
+
+def _comment(rest: bytes) -> bytes:
+  """The end of a zip: the length of the comment, and the digest that it is."""
+  return b"\x40\0" + hashlib.sha256(rest).hexdigest().encode()
 
 
 def write_json(path: Path, value: Mapping[str, Any], indent: int | None = 2) -> None:
   """Writes an object with a digest of it as its last value; people can read it."""
   whole = {**value, DIGEST: digest(value)}
   write_text(path, json.dumps(whole, indent=indent) + "\n")
+
+
+def content(path: Path, most: int = MOST) -> bytes:
+  """What is in a file; nothing that is no file, or too large to be ours, is read.
+
+  Raises:
+    OSError: it cannot be opened or read.
+    Damaged: it is something else, such as a pipe, or larger than `most` bytes.
+  """
+
+  def opener(name: str, flags: int) -> int:
+    return os.open(name, flags | os.O_NONBLOCK)  # or a pipe would hold us
+
+  with open(path, "rb", opener=opener) as file:
+    found = os.fstat(file.fileno())
+    if not stat.S_ISREG(found.st_mode):
+      raise Damaged(f"{path} is not a file")
+    if found.st_size > most:
+      raise Damaged(f"{path} is damaged: it has {found.st_size:,} bytes")
+    return file.read(most)
 
 
 def read_json(path: Path, old: bool = True) -> dict[str, Any]:
@@ -96,7 +167,7 @@ def read_json(path: Path, old: bool = True) -> dict[str, Any]:
     Damaged: it is no object, or not the one that was written.
   """
   try:
-    value = json.loads(path.read_bytes())
+    value = json.loads(content(path))
   except (ValueError, RecursionError):
     value = None
   if not isinstance(value, dict):

@@ -1,5 +1,6 @@
 """The records of a run: metrics.jsonl, and the same for TensorBoard."""
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -23,23 +24,28 @@ class MetricsLog:
     step: the step that the run goes on from; records after it are dropped, since the
       run will write them again. A file with lines that are no records is kept beside.
     writes: False on all processes but one.
+    known: the digest of the records until the step; "" if it is not known.
   """
 
-  def __init__(self, workdir: Path, step: int, writes: bool = True):
-    self._writes = writes
+  def __init__(self, workdir: Path, step: int, writes: bool = True, known: str = ""):
+    self._writes, self._sha256 = writes, hashlib.sha256()
     if not writes:
       return
     path = workdir / METRICS
     records, bad = _records(path)
-    if bad:
-      aside = files.set_aside(path)
-      lines = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
-      log.complain(
-        f"{path}: line {lines} is no record and is lost; the file as it was is"
-        f" {aside.name}"
-      )
     kept = [record for record in records if record["step"] <= step]
-    files.write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
+    text = "".join(json.dumps(record) + "\n" for record in kept).encode()
+    self._sha256.update(text)
+    what = ""
+    if bad:
+      lines = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
+      what = f"line {lines} is no record and is lost"
+    elif known not in ("", self.digest()):
+      what = f"its records until step {step} are not what was written, or not all"
+    if what:
+      aside = files.set_aside(path).name if path.exists() else "gone"
+      log.complain(f"{path}: {what}; the file as it was is {aside}")
+    files.write_bytes(path, text)
     self._file = path.open("a")
     self._board = board.Board(workdir / "tensorboard", step, kept)
 
@@ -63,7 +69,9 @@ class MetricsLog:
     if not self._writes:
       return
     record = {"step": step, "epoch": round(epoch, 4), "split": split, **values}
-    self._file.write(json.dumps(record) + "\n")
+    line = json.dumps(record) + "\n"
+    self._sha256.update(line.encode())
+    self._file.write(line)
     self._file.flush()
     self._board.write(record, speed)
 
@@ -71,6 +79,10 @@ class MetricsLog:
     """Puts the records on the disk, where they outlive this machine."""
     if self._writes:
       os.fsync(self._file.fileno())
+
+  def digest(self) -> str:
+    """Of all records: a checkpoint says what they were."""
+    return self._sha256.hexdigest()
 
   def close(self) -> None:
     """Flushes what is written."""

@@ -1,0 +1,93 @@
+"""Strangers at the port where two processes meet."""
+
+import contextlib
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from . import runs
+from .table import Result
+
+_CROWD = 50
+
+
+def drips(address: tuple[str, int]) -> None:
+  """A byte a second, for ever."""
+  with _connected(address) as one:
+    while True:
+      one.send(b"{")
+      time.sleep(1)
+
+
+def says_nothing(address: tuple[str, int]) -> None:
+  """Many connections, each half open."""
+  crowd = []
+  for _ in range(_CROWD):
+    with contextlib.suppress(OSError):
+      crowd.append(socket.create_connection(address, 5))
+  time.sleep(runs.SECONDS)
+
+
+def nests(address: tuple[str, int]) -> None:
+  """JSON that is as deep as it is long."""
+  with _connected(address) as one:
+    one.sendall(b"[" * 500_000 + b"\n")
+    time.sleep(5)
+
+
+def lies(address: tuple[str, int]) -> None:
+  """A stranger who says that he is process 1, under a name that moves the cursor."""
+  hello = {"process": 1, "processes": 2, "host": "\x1b[2J\x07evil", "facts": {}}
+  with _connected(address) as one:
+    one.sendall(json.dumps(hello).encode() + b"\n")
+    time.sleep(5)
+
+
+def floods(address: tuple[str, int]) -> None:
+  """Noise without an end."""
+  with _connected(address) as one:
+    while True:
+      one.sendall(os.urandom(2**16))
+
+
+KINDS = (drips, says_nothing, nests, lies, floods)
+
+
+def sockets(
+  folder: Path, whole: Path, kinds: tuple[Callable[..., None], ...] = KINDS
+) -> Iterator[Result]:
+  """Runs of two processes, of which one comes 4 s after a stranger."""
+  for kind in kinds:
+    name = kind.__name__.replace("_", " ")
+    yield _meeting(folder, whole, kind, f"a stranger at the port: {name}")
+
+
+def _meeting(
+  folder: Path, whole: Path, kind: Callable[..., None], fault: str
+) -> Result:
+  workdir, port = folder / f"meeting-{kind.__name__}", runs.port()
+  log = folder / "stranger.log"
+  stranger = runs.Start([], [log], time.monotonic(), {})
+  stranger.pids.append(runs.forked(lambda: kind(("127.0.0.1", port)), log))
+  started = runs.start(workdir, 2, meet=port, late=4.0)
+  wrong = runs.ended_well(started, workdir, whole)
+  seconds = time.monotonic() - started.begun
+  stranger.kill()
+  stranger.end()
+  if not wrong and ("Traceback" in started.said() or "\x1b[2J" in started.said()):
+    wrong = f"it says: {started.said()[-300:]}"
+  return Result(fault, "survived", seconds, wrong=wrong)
+
+
+def _connected(address: tuple[str, int]) -> socket.socket:
+  until = time.monotonic() + 30
+  while True:
+    try:
+      return socket.create_connection(address, 5)
+    except OSError:
+      if time.monotonic() > until:
+        raise
+      time.sleep(0.05)
