@@ -213,7 +213,9 @@ def test_counts_on_two_processes_are_those_of_a_plain_computation(
 
 def main(coordinator, processes, process, folder):
   jax.config.update("jax_num_cpu_devices", 4)
-  hosts = join(Member(coordinator, int(processes), int(process)), {}, 60)
+  hosts = join(
+    Member(coordinator, int(processes), int(process)), {"--workdir": folder}, 60
+  )
   variables, labels = pickle.loads((Path(folder) / "task").read_bytes())
   found = counts(Path(folder), variables, labels, hosts=hosts)
   (Path(folder) / f"{process}.json").write_text(json.dumps(found))

@@ -58,3 +58,12 @@ def test_a_terminal_gets_the_letters_that_it_has(monkeypatch):
     monkeypatch.setattr(sys, name, io.TextIOWrapper(raw, encoding="ascii"))
     say("class \xe9, file \udce9")
     assert raw.getvalue() == b"class \\xe9, file \\udce9\n"
+
+
+def test_a_line_goes_where_the_bar_was(capsys):
+  bar = log.progress("train", total=10, done=0, unit="images")
+  bar.refresh()
+  log.complain("a line")
+  bar.close()
+  *_, shown = capsys.readouterr().err.partition("a line")[0].split("\r")
+  assert not shown.strip()  # the bar is gone where the line begins

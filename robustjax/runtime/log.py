@@ -74,7 +74,15 @@ def aside(what: str) -> Iterator[None]:
 
 
 class _Terminal:
-  """Standard error, which may go away while a bar is drawn."""
+  """Standard error, which may go away while a bar is drawn.
+
+  tqdm takes its bars out of the way of lines that go to the same stream.
+  """
+
+  __hash__ = None  # type: ignore[assignment]
+
+  def __eq__(self, other: object) -> bool:
+    return other is self or other is sys.stderr
 
   def __getattr__(self, name: str) -> Any:
     return getattr(sys.stderr, name)
