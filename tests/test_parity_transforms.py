@@ -11,22 +11,13 @@ import math
 import numpy as np
 import pytest
 from PIL import Image
+from torch_networks import WHY, torch, torchvision
 
 from robustjax.data import crop, transforms
 from robustjax.data.decode import decode
 
 pytestmark = pytest.mark.parity
 
-WHY = "`make parity` installs what the parity tests compare with"
-torch = pytest.importorskip("torch", reason=WHY)
-try:
-  torchvision = pytest.importorskip("torchvision", reason=WHY)
-except RuntimeError:
-  # As in test_parity_resnet.py: a torchvision that was built for another torch.
-  OPERATORS = torch.library.Library("torchvision", "DEF")
-  for operator in ("nms", "qnms"):
-    OPERATORS.define(f"{operator}(Tensor a, Tensor b, float c) -> Tensor")
-  torchvision = pytest.importorskip("torchvision", reason=WHY)
 stats = pytest.importorskip("scipy.stats", reason=WHY)
 
 from torchvision.transforms import transforms as T  # noqa: E402
