@@ -26,7 +26,9 @@ class UserError(Exception):
 def line(error: BaseException) -> str | None:
   """What a person is told of an error; None if it is a bug."""
   if isinstance(error, UserError):
-    return " ".join(str(error).split())
+    words = " ".join(str(error).split())
+    # What a file, a flag or a stranger says may hold what drives a terminal.
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in words)
   if isinstance(error, OSError) and error.errno in _DISK:
     where = f" of {error.filename}" if error.filename else ""
     what = f"the disk{where} {_DISK[error.errno]} ({error.strerror})"

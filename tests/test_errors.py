@@ -11,7 +11,11 @@ from robustjax.hosts.together import Together
 from robustjax.runtime.preemption import Stopped
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/x/config.json")
-MENDABLE = [(errors.UserError("no such\nthing"), "no such thing"), (FULL, "is full")]
+MENDABLE = [
+  (errors.UserError("no such\nthing"), "no such thing"),
+  (errors.UserError("no \x1b[31m\udce9"), r"no \x1b[31m\udce9"),
+  (FULL, "is full"),
+]
 BUGS = [ZeroDivisionError("of ours"), OSError(errno.ENOENT, "no such file", "x")]
 
 
