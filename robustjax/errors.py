@@ -26,12 +26,17 @@ class UserError(Exception):
 def line(error: BaseException) -> str | None:
   """What a person is told of an error; None if it is a bug."""
   if isinstance(error, UserError):
-    return " ".join(str(error).split())
+    return _clean(" ".join(str(error).split()))
   if isinstance(error, OSError) and error.errno in _DISK:
     where = f" of {error.filename}" if error.filename else ""
     what = f"the disk{where} {_DISK[error.errno]} ({error.strerror})"
     return f"{what}: what was saved before is whole; make room, and start again"
   return None
+
+
+def _clean(text: str) -> str:
+  """A text whose control characters, perhaps a file's or a stranger's, are spelt out."""
+  return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def ended(command: Callable[[], object]) -> int:

@@ -30,10 +30,12 @@ def weights(folder: Path, rng: random.Random) -> Iterator[Path]:
   """Files that call themselves weights."""
   code = pickle.dumps({"state_dict": _Runs()})
   bomb = io.BytesIO()
-  with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
-    with archive.open("x.npy", "w", force_zip64=True) as member:
-      for _ in range(BOMB // 2**24):
-        member.write(bytes(2**24))
+  with (
+    zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive,
+    archive.open("x.npy", "w", force_zip64=True) as member,
+  ):
+    for _ in range(BOMB // 2**24):
+      member.write(bytes(2**24))
   torch = io.BytesIO()
   with zipfile.ZipFile(torch, "w") as archive:
     archive.writestr("archive/data.pkl", code)
