@@ -36,6 +36,11 @@ def line(error: BaseException) -> str | None:
   return None
 
 
+def _clean(text: str) -> str:
+  """A text whose control characters, perhaps a file's or a stranger's, are spelt out."""
+  return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def ended(command: Callable[[], object]) -> int:
   """Runs a command of a single process; returns its exit status.
 
