@@ -26,9 +26,7 @@ class UserError(Exception):
 def line(error: BaseException) -> str | None:
   """What a person is told of an error; None if it is a bug."""
   if isinstance(error, UserError):
-    words = " ".join(str(error).split())
-    # What a file, a flag or a stranger says may hold what drives a terminal.
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in words)
+    return _clean(" ".join(str(error).split()))
   if isinstance(error, OSError) and error.errno in _DISK:
     where = f" of {error.filename}" if error.filename else ""
     what = f"the disk{where} {_DISK[error.errno]} ({error.strerror})"
@@ -37,7 +35,7 @@ def line(error: BaseException) -> str | None:
 
 
 def _clean(text: str) -> str:
-  """A text whose control characters, perhaps a file's or a stranger's, are spelt out."""
+  """A text with control characters, a file's or a stranger's perhaps, spelt out."""
   return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
