@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import jax
 from absl import logging
 
 from robustjax.config import Config
@@ -20,6 +19,8 @@ from robustjax.run import commandline, saved, stages, start, whole
 from robustjax.run.data import open_data
 from robustjax.runtime import files, log, parallel, settings
 from robustjax.training.state import TrainState
+
+_LOOK = "the look inside, Figures 5, 6 and images,"
 
 
 @settings.ours()
@@ -52,8 +53,12 @@ def run(config: Config, workdir: Path, hosts: Hosts) -> None:
     if hosts.leads:
       (workdir / curves.EVALUATION).unlink(missing_ok=True)  # of an earlier evaluation
       stages.finish(started, evaluation)
+  looks = hosts.leads and not inspection.is_whole(config, workdir)
+  if hosts.agree({}, "looks" if looks else "") and state is None:
+    with log.aside(_LOOK, hosts.leads):  # all processes restore together
+      state = saved.restore(config, workdir, parallel.mesh())
   if hosts.leads:
-    _show(config, workdir, evaluation, started, state)
+    _show(config, workdir, evaluation, started, state if looks else None)
 
 
 def _show(
@@ -63,18 +68,24 @@ def _show(
   started: stages.Run | None,
   state: TrainState | None,
 ) -> None:
-  """The table, and the pictures that are not there; none of them stops a run."""
+  """The table, and the pictures that are not there; none of them stops a run.
+
+  Args:
+    config: of the run.
+    workdir: its folder.
+    evaluation: what evaluation.json holds.
+    started: the run, if it was not complete before.
+    state: to look into; None if that was done.
+  """
   log.say(f"\n{table.evaluation_table(evaluation)}")
   picture = workdir / curves.EVALUATION
   with log.aside("the picture of the evaluation"):
     if not files.is_picture(picture):
       curves.evaluation_figure(workdir)
     log.say(f"\nPicture: {picture}")
-  with log.aside("the look inside, Figures 5, 6 and images,"):
-    if not inspection.is_whole(config, workdir):
+  with log.aside(_LOOK):
+    if state:
       data = started.data if started else open_data(config)
-      mesh = parallel.mesh(jax.local_devices()[:1])
-      state = state or saved.restore(config, workdir, mesh)
       inspection.inspect(config, workdir, data, state)
   if started:
     started.close()

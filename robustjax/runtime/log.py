@@ -64,13 +64,14 @@ def _printable(message: str, stream: Any) -> str:
 
 
 @contextlib.contextmanager
-def aside(what: str) -> Iterator[None]:
+def aside(what: str, shows: bool = True) -> Iterator[None]:
   """What is done in it may fail without stopping a run: the failure is said."""
   try:
     yield
   except Exception as error:  # of disks, fonts, data, whatever
     reason = " ".join(str(error).split()) or type(error).__name__
-    complain(f"{what} could not be made ({reason}): the same command makes up for it")
+    line = f"{what} could not be made ({reason}): the same command makes up for it"
+    complain(line, shows)
 
 
 class _Terminal:
