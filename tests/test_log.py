@@ -1,5 +1,6 @@
 """Lines and bars for the person, who may have gone."""
 
+import io
 import sys
 
 import pytest
@@ -49,3 +50,11 @@ def test_what_stands_aside_fails_with_a_line(capsys):
   assert "the picture could not be made" in capsys.readouterr().err
   with pytest.raises(KeyboardInterrupt), log.aside("the picture"):
     raise KeyboardInterrupt
+
+
+def test_a_terminal_gets_the_letters_that_it_has(monkeypatch):
+  for say, name in ((log.say, "stdout"), (log.complain, "stderr")):
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, name, io.TextIOWrapper(raw, encoding="ascii"))
+    say("class \xe9, file \udce9")
+    assert raw.getvalue() == b"class \\xe9, file \\udce9\n"

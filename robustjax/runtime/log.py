@@ -43,7 +43,7 @@ def say(message: str, shows: bool = True) -> None:
   """A line for the person at the terminal, if there is one."""
   if shows:
     with contextlib.suppress(OSError):
-      tqdm.tqdm.write(message, file=sys.stdout)
+      tqdm.tqdm.write(_printable(message, sys.stdout), file=sys.stdout)
       sys.stdout.flush()
 
 
@@ -53,8 +53,14 @@ def complain(message: str, shows: bool = True) -> None:
     # Without its lock, for callers beside a main thread that may hold it; it takes
     # the progress bar out of the line's way.
     with contextlib.suppress(OSError):
-      tqdm.tqdm.write(message, file=sys.stderr, nolock=True)
+      tqdm.tqdm.write(_printable(message, sys.stderr), file=sys.stderr, nolock=True)
       sys.stderr.flush()
+
+
+def _printable(message: str, stream: Any) -> str:
+  """What a terminal's encoding has of a line; names of files and classes have more."""
+  encoding = getattr(stream, "encoding", None) or "utf-8"
+  return message.encode(encoding, "backslashreplace").decode(encoding)
 
 
 @contextlib.contextmanager
@@ -75,7 +81,7 @@ class _Terminal:
 
   def write(self, text: str) -> int:
     with contextlib.suppress(OSError):
-      sys.stderr.write(text)
+      sys.stderr.write(_printable(text, sys.stderr))
     return len(text)
 
   def flush(self) -> None:
