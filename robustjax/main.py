@@ -17,7 +17,7 @@ from robustjax.inspect import inspection
 from robustjax.report import curves, drawing, table
 from robustjax.run import commandline, saved, stages, start, whole
 from robustjax.run.data import open_data
-from robustjax.runtime import files, log, parallel, settings
+from robustjax.runtime import files, log, parallel, preemption, settings
 from robustjax.training.state import TrainState
 
 _LOOK = "the look inside, Figures 5, 6 and images,"
@@ -31,7 +31,7 @@ def main() -> int:
     print(commandline.usage())
     return 0
   logging.set_verbosity(logging.FATAL)  # libraries' chatter; what matters is raised
-  with Together() as together:
+  with preemption.handed_back(__name__ == "__main__"), Together() as together:
     flags = commandline.parse()
     own = cluster.member(flags.coordinator, flags.processes, flags.process, flags.wait)
     facts = start.facts(flags.config, flags.workdir)

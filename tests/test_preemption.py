@@ -87,3 +87,11 @@ def test_nohup_is_respected():
   finally:
     for number, handler in {**others, signal.SIGHUP: before}.items():
       signal.signal(number, handler)
+
+
+def test_a_notebook_gets_its_signals_back():
+  before = signal.getsignal(signal.SIGINT)
+  with preemption.handed_back(False):
+    preemption.Stop().at_once("over")
+    assert signal.getsignal(signal.SIGINT) is not before
+  assert signal.getsignal(signal.SIGINT) is before

@@ -24,7 +24,7 @@ from robustjax.hosts.together import Together
 from robustjax.report import drawing
 from robustjax.run import start
 from robustjax.run.commandline import Parser, above, at_least, path
-from robustjax.runtime import log, parallel, settings
+from robustjax.runtime import log, parallel, preemption, settings
 from robustjax.runtime.preemption import Stop
 
 
@@ -93,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   logging.set_verbosity(logging.FATAL)  # libraries' chatter; what matters is raised
   given = list(sys.argv[1:] if argv is None else argv)
   parallel.a_device_a_core()
-  with Together() as together:
+  with preemption.handed_back(__name__ == "__main__"), Together() as together:
     if given[:1] == ["--compare"]:
       log.say(comparison.text([Path(word) for word in given[1:]]))
       return 0

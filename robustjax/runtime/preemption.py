@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from types import FrameType
 
 import jax
@@ -64,6 +65,22 @@ class Stop:
     synced = multihost_utils.reached_preemption_sync_point(self.polls)
     self._synced = self._synced or synced
     return self._synced
+
+
+@contextlib.contextmanager
+def handed_back(alone: bool) -> Iterator[None]:
+  """Gives the signals back at the end to what called a command, such as a notebook.
+
+  Args:
+    alone: whether the process ends with the command, which then hears them to the last.
+  """
+  before = {number: signal.getsignal(number) for number in _heard()}
+  try:
+    yield
+  finally:
+    for number, handler in before.items():
+      if not alone and handler is not None:
+        signal.signal(number, handler)
 
 
 def _heard() -> list[signal.Signals]:
