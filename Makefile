@@ -18,7 +18,7 @@ CODE := robustjax experiments tests docs $(wildcard launch benchmarks)
 SCRIPTS := .ci/run $(wildcard launch/*.sh launch/*/*.sh)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo mini-study test test-all lint format parity lock clean
+.PHONY: help setup demo mini-study test test-all faults lint format parity lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ test: setup  ## Run the tests that hold every promise, in eight minutes on two c
 
 test-all: setup  ## Run all tests: with the browser, the launcher's shell, compilers
 	$(PYTEST) -m "not parity"
+
+faults: setup  ## Inject every fault into tiny runs, and write docs/reliability.md
+	$(BIN)/python -m tests.faults
 
 lint: setup  ## Check style, formatting and types
 	$(BIN)/ruff check $(CODE)

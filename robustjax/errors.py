@@ -35,7 +35,7 @@ def line(error: BaseException) -> str | None:
 
 
 def _clean(text: str) -> str:
-  """A text whose control characters, perhaps a file's or a stranger's, are spelt out."""
+  """A text whose control characters, perhaps a stranger's, are spelt out."""
   return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
