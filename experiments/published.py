@@ -40,7 +40,9 @@ def _fd(
   )
 
 
-def _robustbench(word: str, title: str, file: str, clean: float, robust: float) -> Card:
+def _robustbench(
+  word: str, title: str, file: str, clean: float, robust: float, flags: str = ""
+) -> Card:
   """A network of RobustBench's ImageNet leaderboard for L-infinity, eps 4."""
   return Card(
     word=word,
@@ -56,6 +58,7 @@ def _robustbench(word: str, title: str, file: str, clean: float, robust: float) 
     tolerance=0.3,
     reason="guess: 15 images of 5,000, for decoders, rounding and random starts differ",
     ids="imagenet_test_image_ids.txt",
+    flags=flags,
   )
 
 
@@ -99,7 +102,8 @@ _CARDS = (
     62.56, 29.22,
   ),
   _robustbench(
-    "wong2020", "ResNet-50 (Wong et al. 2020)", "Wong2020Fast", 55.62, 26.24
+    "wong2020", "ResNet-50 (Wong et al. 2020)", "Wong2020Fast", 55.62, 26.24,
+    " --size=288 --resize=-1",
   ),
 )  # fmt: skip
 CARDS = {card.word: card for card in _CARDS}

@@ -171,3 +171,18 @@ def test_a_disk_that_takes_no_more_is_a_line_with_what_is_safe(
   with pytest.raises(UserError, match="No space left.*step 3 is the last that is safe"):
     made.save(9, now, {"accuracy": 0.1})
   made.close()
+
+
+@pytest.mark.parametrize(
+  "error", [MemoryError(), RuntimeError("RESOURCE_EXHAUSTED: Out of memory on device")]
+)
+def test_what_cannot_be_read_for_now_is_not_damaged(tmp_path, now, monkeypatch, error):
+  save(tmp_path, {9: (now, 0.2)})
+
+  def fails(*_, **__):
+    raise error
+
+  monkeypatch.setattr(checkpoint.ocp, "load", fails)
+  with pytest.raises(UserError, match="cannot be read now") as caught:
+    restore(tmp_path, now, 9)
+  assert not isinstance(caught.value, files.Damaged)

@@ -7,9 +7,10 @@ import networks
 import numpy as np
 import pytest
 
+from experiments import published
 from robustjax.evaluate import __main__ as command
-from robustjax.evaluate import task
-from robustjax.runtime import parallel
+from robustjax.evaluate import acceptance, task
+from robustjax.runtime import files, parallel
 
 ONE = parallel.mesh(jax.devices()[:1])
 CLEAN = 100 * (1 - 9 / networks.COUNT)  # every seventh of 60 is a mistake
@@ -123,3 +124,24 @@ def test_mistakes_are_one_line(evaluate, word):
   status, printed, errors, card = evaluate(word)
   assert (status, printed, card) == (2, "", None)
   assert errors == ["error: --card is for L-infinity and one branch, attacked itself"]
+
+
+def test_what_an_earlier_call_measured_is_kept(tmp_path):
+  card, path = published.get_card("fd_resnet152"), tmp_path / "card.json"
+
+  def measured(identity, *notes):
+    made = acceptance.Acceptance(card, 16.0, True, identity, path, True)
+    for attack, steps, correct in notes:
+      made._note(attack, steps, correct, 50_000, 100 if steps else None)
+    made.write()
+    rows = files.read_json(path)["rows"]
+    return {(row["attack"], row["steps"]): row["correct"] for row in rows}
+
+  first, second = ("none", 0, 31_150), ("pgd-random", 10, 26_250)
+  assert measured({"weights": 1}, first, second) == {
+    first[:2]: 31_150,
+    second[:2]: 26_250,
+  }
+  again = measured({"weights": 1}, ("none", 0, 31_000))
+  assert again == {first[:2]: 31_000, second[:2]: 26_250}
+  assert measured({"weights": 2}, first) == {first[:2]: 31_150}

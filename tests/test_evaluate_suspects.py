@@ -79,10 +79,17 @@ def wrong(mean, std):
   return lambda x: (x - np.float32(mean)) / np.float32(std) * 127.5 + 127.5
 
 
+def scaled_reversed(x):
+  """A network whose first kernel is turned round, behind a normaliser by channel."""
+  mean, std = np.float32(MEAN), np.float32(STD)
+  return ((x - mean) / std)[..., ::-1] * std + mean
+
+
 @pytest.mark.parametrize(
   ("fault", "normaliser", "name"),
   [
     (lambda x: x[..., ::-1], FD, "channels reversed"),
+    (scaled_reversed, (MEAN, STD), "channels reversed"),
     (wrong(MEAN, STD), (MEAN, STD), "normaliser (x - 127.5) / 127.5"),
     (wrong(0, 1), ((0.0,), (1.0,)), "normaliser (x - 127.5) / 127.5"),
     (

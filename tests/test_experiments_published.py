@@ -8,13 +8,18 @@ from robustjax.evaluate import __main__ as command
 from robustjax.evaluate import cards, readings, task
 from robustjax.evaluation import suite
 from robustjax.paper import tables
+from robustjax.weights import __main__ as weights
 
 
 @pytest.mark.parametrize("word", published.CARDS)
 def test_a_card_is_one_that_its_own_command_asks_for(word):
   card = published.get_card(word)
   imported, evaluated = card.commands
-  assert card.word == word and imported.endswith(f" {card.file} --out=runs/{word}")
+  assert card.word == word and imported.endswith(
+    f" {card.file}{card.flags} --out=runs/{word}"
+  )
+  weights.parser().parse_args(imported.split()[3:])
+  assert ("--size=288 --resize=-1" in imported) == (word == "wong2020")
   *python, what, name = evaluated.split()[:5]
   assert python == ["python", "-m", "robustjax.evaluate"] and what == f"runs/{word}"
   args = command.parser().parse_args(evaluated.split()[3:])

@@ -120,7 +120,16 @@ def test_what_a_file_says_of_itself_is_not_believed_blindly(name, value, tmp_pat
   safetensors.write(path, made.state_dict(NET), said)
   with pytest.raises(UserError, match="does not understand: export it again"):
     exported.values_of(files.read(path))
-  said = {"robustjax.model.width": json.dumps(8)}
-  safetensors.write(path, made.state_dict(NET), said)
-  with pytest.raises(UserError, match="leave out what is wrong"):
-    imported.read(path)
+  whole = exported.described(config())
+  for said, message in (
+    ({"robustjax.model.width": json.dumps(8)}, "says 1 of the 20 things"),
+    (whole | {"robustjax.scale": json.dumps("huge")}, "of no scale that there is"),
+    (whole | {"robustjax.model.width": json.dumps(8)}, "leave out what is wrong"),
+    (
+      whole | {"robustjax.model.depth": "77", "robustjax.model.stages": "[]"},
+      "bad.safetensors: no ResNet-77",
+    ),
+  ):
+    safetensors.write(path, made.state_dict(NET), said)
+    with pytest.raises(UserError, match=message):
+      imported.read(path)

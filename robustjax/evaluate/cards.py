@@ -58,6 +58,7 @@ class Card:
     licence: of the weights, if it is known.
     setting: of the row of the paper's Table 7 that this network is; "" if of none.
     ids: a published list of those images for --ids, if they are not all of the split.
+    flags: of the import, with a blank before each.
   """
 
   word: str
@@ -75,6 +76,7 @@ class Card:
   licence: str = ""
   setting: str = ""
   ids: str = ""
+  flags: str = ""
 
   @property
   def attack(self) -> str:
@@ -91,7 +93,8 @@ class Card:
     """What imports the file and what evaluates it."""
     ids = f" --ids={self.ids}" if self.ids else ""
     return (
-      f"python -m robustjax.weights import {self.file} --out=runs/{self.word}",
+      f"python -m robustjax.weights import {self.file}{self.flags}"
+      f" --out=runs/{self.word}",
       f"python -m robustjax.evaluate runs/{self.word} --card={FILE}:{self.word}{ids}",
     )
 

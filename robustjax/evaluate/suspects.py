@@ -116,8 +116,12 @@ def _tried(
 
 def _single(subject: Subject) -> list[Way]:
   """One thing that may be wrong with the pixels."""
-  reversed_ = [_REVERSED] if subject.shape[2] == 3 else []
-  return [*reversed_, *_normalisers(subject)]
+  if subject.shape[2] != 3:
+    return list(_normalisers(subject))
+  own = subject.normaliser
+  # The import turns the first kernel round, behind the normaliser.
+  pixels = _instead(own, own, reverse=True) if own else _REVERSED.pixels
+  return [_REVERSED._replace(pixels=pixels), *_normalisers(subject)]
 
 
 def _double(subject: Subject) -> list[Way]:
@@ -128,11 +132,11 @@ def _double(subject: Subject) -> list[Way]:
       remedy=f"{_REVERSED.remedy}, {way.remedy}",
       pixels=way.pixels._replace(reversed=True),
     )
-    for way in (_normalisers(subject) if subject.shape[2] == 3 else ())
+    for way in (_normalisers(subject, True) if subject.shape[2] == 3 else ())
   ]
 
 
-def _normalisers(subject: Subject) -> Iterator[Way]:
+def _normalisers(subject: Subject, reverse: bool = False) -> Iterator[Way]:
   """Other normalisers; of a function, which has its own inside, one before it."""
   own = subject.normaliser
   for name, other in NORMALISERS.items():
@@ -141,6 +145,7 @@ def _normalisers(subject: Subject) -> Iterator[Way]:
     if own is not None:
       pixels = _instead(own, other)
       if not all(map(np.allclose, pixels[1:], AS_THEY_ARE[1:])):
+        pixels = _instead(own, other, reverse)
         mean, std = (",".join(f"{v / 255:.6g}" for v in values) for values in other)
         flags = f"--mean={mean} --std={std} at the import"
         yield Way(f"normaliser {name}", flags, pixels)
@@ -151,10 +156,15 @@ def _normalisers(subject: Subject) -> Iterator[Way]:
       yield Way(*twice, _instead(other, _NONE))
 
 
-def _instead(own: Normaliser, other: Normaliser) -> Pixels:
-  """The pixels on which a network with its own normaliser is one with another."""
+def _instead(own: Normaliser, other: Normaliser, reverse: bool = False) -> Pixels:
+  """The pixels on which a network with its own normaliser is one with another.
+
+  With `reverse`, channels are reversed behind it.
+  """
   (mean, std), (m, s) = (map(np.asarray, pair) for pair in (own, other))
-  return Pixels(False, std / s, mean - m * std / s)
+  if reverse:
+    m, s = m[::-1], s[::-1]
+  return Pixels(reverse, std / s, mean - m * std / s)
 
 
 def _crops(subject: Subject) -> Iterator[tuple[Way, Images]]:

@@ -58,7 +58,8 @@ class Task:
   def readings(self) -> Iterator[dict[str, Any]]:
     """Reads every branch by the paper's protocol; yields what readings.json holds."""
     args, subject = self.args, self.subject
-    step_size = args.step_size or subject.step_size or readings.STEP_SIZE
+    own = None if args.card else subject.step_size  # a card's numbers are of FD's
+    step_size = args.step_size or own or readings.STEP_SIZE
     pairs, made = self.pairs, None
     for network, _ in pairs:
       made = made or readings.make(

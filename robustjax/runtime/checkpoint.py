@@ -176,7 +176,7 @@ def about(directory: Path, step: int) -> About:
     run, records = of_it.get("run", {}), of_it.get("records", "")
     return About(of_it["shapes"], of_it["sha256"], run, records)
   except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-    raise _damaged(folder, error) from error
+    raise _unread(folder, error) from error
 
 
 def restore(directory: Path, state: Any, step: int) -> Any:
@@ -210,7 +210,7 @@ def restore(directory: Path, state: Any, step: int) -> Any:
   try:
     tree = ocp.load(folder, abstract, checkpointable_name="state")
   except Exception as error:  # anything
-    raise _damaged(folder, error) from error
+    raise _unread(folder, error) from error
   for path in log.differences(saved.sha256, digests(tree)):
     raise _damaged(folder, f"{path} is not what was saved")
   return flax.serialization.from_state_dict(state, tree)
@@ -224,6 +224,23 @@ def fits(directory: Path, state: Any, step: int) -> bool:
   """
   have = shapes(flax.serialization.to_state_dict(state))
   return about(directory, step).shapes == have
+
+
+# What a machine lacks for now, which no checkpoint is damaged by.
+_FOR_NOW = ("RESOURCE_EXHAUSTED", "Out of memory", "out of memory", "UNAVAILABLE",
+  "DEADLINE_EXCEEDED", "PERMISSION_DENIED", "Permission denied",
+  "Too many open files", "Stale file handle", "Input/output error")  # fmt: skip
+
+
+def _unread(folder: Path, error: Exception) -> UserError:
+  """Why a checkpoint was not read: it is damaged, or the machine could not."""
+  reason = " ".join(str(error).split())[:200]
+  if isinstance(error, MemoryError) or any(word in reason for word in _FOR_NOW):
+    return UserError(
+      f"checkpoint {folder} cannot be read now ({reason or 'no memory'}); it is as it"
+      " was: start again when it can"
+    )
+  return _damaged(folder, error)
 
 
 def _damaged(folder: Path, reason: object) -> files.Damaged:

@@ -35,7 +35,7 @@ def configured(
   Raises:
     UserError: a value that there is not, or that no network can have.
   """
-  word = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or "weights"
+  word = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_")[:80] or "weights"
   config = configs.base(f"imported_{word}", "mini" if scale == "mini" else "")
   classes = config.data.classes
   for value_name, value in configs.flatten(config).items():

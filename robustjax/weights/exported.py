@@ -139,4 +139,11 @@ def values_of(file: File) -> dict[str, tuple[Any, str]]:
         " understand: export it again"
       ) from error
     found[name] = tuple(value) if isinstance(value, list) else value, "said in the file"
+  if found and found.keys() != set(_SAID):
+    raise UserError(
+      f"{file.path} says {len(found)} of the {len(_SAID)} things that it should of its"
+      " network: export it again"
+    )
+  if found and found["scale"][0] not in ("paper", "mini"):
+    raise UserError(f"{file.path} is of no scale that there is: export it again")
   return found

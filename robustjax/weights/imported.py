@@ -64,7 +64,7 @@ def read(path: Path, said: Said = Said()) -> Imported:  # noqa: B008 - it is fro
   """
   file = files.read(path)
   found = recognise.recognise(file, **said.wanted)
-  own = exported.values_of(file)
+  own = exported.values_of(file)  # all that there is to say, or nothing
   scale, _ = own.pop("scale", ("paper", ""))
   if own:
     found = found._replace(notes=())  # nothing is left to assume
@@ -84,7 +84,10 @@ def read(path: Path, said: Said = Said()) -> Imported:  # noqa: B008 - it is fro
 
 def _check_fits(path: Path, config: Config, variables: Mapping[str, Any]) -> None:
   """Refuses values said of a network that its arrays are not of."""
-  state = steps.abstract_state(config)
+  try:
+    state = steps.abstract_state(config)
+  except ValueError as error:  # of a network that there is not
+    raise UserError(f"{path}: {error}") from error
   wanted = checkpoint.shapes(state.variables)
   have = checkpoint.shapes(variables)
   for name in log.differences(wanted, have):

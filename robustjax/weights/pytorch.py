@@ -104,7 +104,8 @@ def code(config: Config, form: str, file: str) -> str:
   if any(is_so for is_so, _ in not_held(config)):
     return (
       f"# {file} has torchvision's names, and a network that is none of its classes:\n"
-      "# what it is stands in the file as the entry 'robustjax'.\n"
+      "# what it is stands in the file, in entries that begin with 'robustjax.';\n"
+      "# there is no PyTorch code of it.\n"
     )
   net = networks.network(config, "cpu")
   bottleneck = net.block == "bottleneck"
