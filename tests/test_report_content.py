@@ -104,6 +104,10 @@ def test_imported_weights_are_said_to_be_that(tmp_path):
   text = markdown(build(tmp_path))
   assert "1 run measured: 1 imported, not trained here." in text
   assert "imported, not trained here; not evaluated" in text
+  (run / "evaluations/pgd").mkdir(parents=True)
+  (run / "evaluations/pgd/readings.json").write_text("{}")
+  text = markdown(build(tmp_path))
+  assert "imported, not trained here; read by the paper's protocol" in text
   assert "its weights are of R9.pth sha256:12" in text
   assert "The furthest" not in text and "training" not in part(build(tmp_path), "Runs")
 

@@ -208,7 +208,9 @@ def _read(path: Path, name: str, problems: list[str]) -> Run | None:
     problem(CARD, error)
   suites, audits = read_suites(path, problem), read_audits(path, problem)
   if config["values"].get("init.weights"):
-    evaluated = "evaluated by attacks" if suites else "not evaluated"
+    read = card or next(path.glob("evaluations/*/readings.json"), None)
+    evaluated = "read by the paper's protocol" if read else "not evaluated"
+    evaluated = "evaluated by attacks" if suites else evaluated
     progress = Progress("imported", f"imported, not trained here; {evaluated}", 0, {})
   else:
     progress = _progress(path, evaluation, spoilt, records, epochs)
