@@ -72,3 +72,18 @@ def test_what_is_no_card_is_named(argv, name, message):
   argv()  # in the repository's root
   with pytest.raises(UserError, match=message):
     cards.load(name)
+
+
+@pytest.mark.parametrize(
+  ("content", "message"),
+  [
+    ("def get_card(", "SyntaxError"),
+    ("import nowhere_at_all", "ModuleNotFoundError"),
+    ("def get_card(word): return 7", "is no robustjax.evaluate.cards.Card"),
+  ],
+)
+def test_a_mistake_in_a_persons_cards_is_a_line(tmp_path, content, message):
+  path = tmp_path / "mine.py"
+  path.write_text(content)
+  with pytest.raises(UserError, match=f"mine.py: .*{message}"):
+    cards.load(f"{path}:w")

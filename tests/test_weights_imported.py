@@ -41,6 +41,7 @@ def files(folder):
 
 def test_a_file_becomes_a_run_with_its_arrays(path, tmp_path):
   found, run = read(path), tmp_path / "run"
+  (run / "evaluations/of-the-file").mkdir(parents=True)
   assert imported.write(found, run)
   config = saved.read_config(run)
   assert config.init.weights.startswith("tiny.safetensors sha256:")

@@ -1,7 +1,6 @@
 """Acceptance cards: what a published network must score, and whether it does."""
 
 import importlib.util
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,10 +163,13 @@ def load(name: str) -> Card:
   spec = importlib.util.spec_from_file_location(Path(path).stem, path)
   assert spec and spec.loader
   module = importlib.util.module_from_spec(spec)
-  sys.modules.setdefault(spec.name, module)
-  spec.loader.exec_module(module)
+  try:
+    spec.loader.exec_module(module)
+  except Exception as error:  # whatever a file may hold
+    raise UserError(f"{path}: {type(error).__name__}: {error}") from error
   if not hasattr(module, "get_card"):
     raise UserError(f"{path} has no get_card(word): cards are in --card={FILE}:WORD")
   card = module.get_card(word)
-  assert isinstance(card, Card)
+  if not isinstance(card, Card):
+    raise UserError(f"{path}: get_card({word!r}) is no robustjax.evaluate.cards.Card")
   return card

@@ -21,7 +21,8 @@ from robustjax.weights import exported, files, recognise
 from robustjax.weights.configured import configured
 from robustjax.weights.recognise import Recognised
 
-_LEFT_BY_A_KILL = {workdirs.LOCK, f"{workdirs.CONFIG}.part"}
+# What a kill may leave, and what evaluations of the file itself do.
+_NO_RUN = {workdirs.LOCK, f"{workdirs.CONFIG}.part", "evaluations", "card.json"}
 
 
 class Said(NamedTuple):
@@ -131,7 +132,7 @@ def _check_folder(config: Config, folder: Path) -> None:
     return  # `claim` says of a file that it is none
   path = folder / workdirs.CONFIG
   if not path.exists():
-    if {one.name for one in folder.iterdir()} - _LEFT_BY_A_KILL:
+    if {one.name for one in folder.iterdir()} - _NO_RUN:
       raise UserError(f"{folder} is not empty: name another folder with --out")
     return
   before = configs.load(read_json(path))
