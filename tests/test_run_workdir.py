@@ -146,7 +146,7 @@ def test_a_finished_run_is_not_taken_for_another_without_its_checkpoints(tmp_pat
   [
     ("checkpoints/7.damaged/x", ""),
     ("evaluation.progress.json", "{}"),
-    ("metrics.jsonl", '{"step": 3, "split": "validation"}\n' * 2),
+    ("metrics.jsonl", '{"step": 3, "split": "validation"}\n' * 3),
   ],
 )
 def test_a_run_whose_checkpoints_are_gone_does_not_begin_anew(tmp_path, name, content):
@@ -162,6 +162,8 @@ def test_a_run_whose_checkpoints_are_gone_does_not_begin_anew(tmp_path, name, co
 def test_the_first_checkpoint_may_not_have_been_reached(tmp_path):
   path = tmp_path / "metrics.jsonl"
   path.write_text('{"step": 3, "split": "train"}\n{"step": 3, "split": "validation"}\n')
+  workdir.check_beginning(tmp_path)
+  path.write_text('{"step": 3, "split": "validation"}\n' * 2)  # the disk was full
   workdir.check_beginning(tmp_path)
 
 

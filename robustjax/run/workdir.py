@@ -74,8 +74,8 @@ def check_beginning(workdir: Path) -> None:
   known = [path.name for path in workdir.glob(f"{CHECKPOINTS}/*.damaged*")]
   known += [name for name in _AFTER_TRAINING if (workdir / name).exists()]
   records = metrics.read_metrics(workdir / metrics.METRICS)
-  # A checkpoint is whole before the next one is begun.
-  if sum(record["split"] == "validation" for record in records) > 1:
+  # A save that failed is heard of at the next one, after its validation's record.
+  if sum(record["split"] == "validation" for record in records) > 2:
     known.append(f"{metrics.METRICS} of {records[-1]['step']} steps")
   if known:
     raise UserError(
