@@ -59,7 +59,7 @@ class Subject:
       UserError: there is none of that name.
     """
     known = self.networks
-    wanted = name or ("adv" if "adv" in known else "all")
+    wanted = name or networks.usual(known)
     if wanted not in known:
       raise UserError(
         f"{self.name} has no branch {wanted!r}: name {' or '.join(known)} with --branch"

@@ -1,6 +1,6 @@
 """The network of a configuration, and the branches of its variables."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 import jax
@@ -111,6 +111,11 @@ def branches(config: Config, variables: Mapping[str, Any]) -> dict[str, Any]:
     "clean": norms.branch_of(dict(variables), "clean"),
     "adv": norms.branch_of(dict(variables), "adv"),
   }
+
+
+def usual(names: Container[str]) -> str:
+  """The branch that is meant where nobody names one: adv where there are two."""
+  return "adv" if "adv" in names else "all"
 
 
 def of_run(

@@ -14,6 +14,8 @@ from robustjax import config as configs
 from robustjax.config import Config
 from robustjax.data import sources
 from robustjax.errors import UserError
+from robustjax.evaluation import evaluate
+from robustjax.evaluation.ledger import EVALUATIONS
 from robustjax.runtime import files, log, metrics
 
 CONFIG = "config.json"
@@ -23,12 +25,12 @@ LOCK = ".lock"
 RUN = "run"  # of evaluation.json: the `digest` of its run
 FILES = "files"  # of config.json and checkpoints: `Data.digest` of a path's images
 # What only a trained run has.
-_AFTER_TRAINING = ("evaluation.progress.json", "evaluations")
+_AFTER_TRAINING = (evaluate.PROGRESS, EVALUATIONS)
 
 # What may change between two starts of one run: nothing that training depends on. What
 # a run did before it met a broken image, it would have done with broken_images="skip".
 # The network is the same in either form, to rounding, and so are its checkpoints. The
-# crop is the evaluation's alone; an orientation turns what is trained on too.
+# crop is that of evaluation and validation; an orientation turns training images too.
 FREE = (
   "data.broken_images", "data.class_digest", "data.data_dir", "data.interpolation",
   "data.resize", "data.workers", "eval.", "model.remat", "model.scan",

@@ -37,7 +37,7 @@ def logits_fn(
   mesh = parallel.mesh(jax.local_devices()[:1])
   config, load = opened.opened(Path(what).expanduser())
   known = networks.branches(config, load(mesh)[0])
-  chosen = branch or ("adv" if "adv" in known else "all")
+  chosen = branch or networks.usual(known)
   if chosen not in known:
     raise UserError(f"{what} has no branch {chosen!r}: name {' or '.join(known)}")
   platform = parallel.platform(mesh.devices.flat[0])

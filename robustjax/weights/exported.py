@@ -52,7 +52,7 @@ def arrays(
     if is_so:
       raise UserError(f"{form} has no room for {what}: take --to=safetensors")
   have = networks.branches(config, variables)
-  chosen = branch or ("adv" if "adv" in have else "all")
+  chosen = branch or networks.usual(have)
   if chosen not in have:
     raise UserError(f"no branch {chosen!r}: name {' or '.join(have)} with --branch")
   alone = blocks.unstack(have[chosen])
