@@ -33,7 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
   "evaluate": OF_A_RUN | {"run", "report", "weights"},
   "audit": PURE | {"config", "evaluation", "runtime", "run", "evaluate", "report"},
   "preflight": OF_A_RUN | {"run", "report", "paper"},
-  "main": OF_A_RUN | {"run", "report", "inspect"},
+  "main": OF_A_RUN | {"run", "report", "inspect", "preflight"},
 }
 # Packages that some parts must not import, and those that only one file may.
 NOT_IN = {

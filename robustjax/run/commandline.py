@@ -27,6 +27,7 @@ class Arguments(NamedTuple):
     processes: how many there are.
     process: which one this is.
     wait: seconds within which all must come.
+    profile: how many steps of training are traced.
   """
 
   config: Config
@@ -35,6 +36,7 @@ class Arguments(NamedTuple):
   processes: int | None
   process: int | None
   wait: int
+  profile: int
 
 
 def parse() -> Arguments:
@@ -48,11 +50,13 @@ def parse() -> Arguments:
   """
   values = flags.FlagValues()
   flags.DEFINE_string("workdir", None, "Where the run's files go.", flag_values=values)
+  what = "How many steps of training are traced, for TensorBoard and Perfetto."
+  flags.DEFINE_integer("profile", 0, what, lower_bound=0, flag_values=values)
   _define_hosts(values)
   config = config_flags.parse(values)
   workdir = path(values.workdir or str(workdirs.default(config)))
   hosts = values.coordinator, values.processes, values.process, values.wait
-  return Arguments(config, workdir, *hosts)
+  return Arguments(config, workdir, *hosts, values.profile)
 
 
 def _define_hosts(values: flags.FlagValues) -> None:
@@ -72,13 +76,14 @@ def usage() -> str:
     "python -m robustjax.main --config=FILE[:VARIANTS] [--workdir=DIR]\n"
     "                         [--config.section.name=value ...]\n"
     "                         [--coordinator=HOST:PORT --processes=N --process=I]\n"
-    "                         [--wait=SECONDS]\n\n"
+    "                         [--wait=SECONDS] [--profile=STEPS]\n\n"
     "Trains and evaluates, or goes on with what was begun in DIR, which is\n"
     "runs/<setting>-<scale> by default. python -m robustjax.config FILE[:VARIANTS]\n"
     "prints every value with its unit and source.\n"
     "Several hosts: the same command on each, with --process=0 on HOST; on Cloud TPU,\n"
     "Slurm, GKE and Open MPI without these flags. DIR is on a file system that all\n"
     f"of them share. One that is missing is waited for, {_WAIT} s by default.\n"
+    "--profile traces so many steps, from the second on, into DIR/tensorboard.\n"
     "Exit status: 0 complete, 2 a mistake, 143 stopped by a signal, 1 a bug or a\n"
     "process that did not come or was lost.\n\n" + config_flags.usage()
   )
