@@ -36,9 +36,9 @@ def parser() -> Parser:
     allow_abbrev=False,
   )
   add = made.add_argument
-  add("what", metavar="WHAT", help="the folder of a run, a file of weights, or"
-    " package.module:function, which returns a function of images [n, h, w, c] in"
-    " 0..255 to logits")  # fmt: skip
+  add("what", metavar="WHAT", help="the folder of a run, a file of weights, shipped,"
+    " which is the network of the package, or package.module:function, which returns a"
+    " function of images [n, h, w, c] in 0..255 to logits")  # fmt: skip
   add("--branch", help="clean or adv; adv by default")
   add("--other", metavar="WHAT", help="another network, whose adversarial images are"
     " tried on this one too, as those of its own other branch are")  # fmt: skip

@@ -40,9 +40,9 @@ def parser() -> Parser:
     allow_abbrev=False,
   )
   add = made.add_argument
-  add("what", metavar="WHAT", help="the folder of a run, a file of weights, or"
-    " package.module:function, which returns a function of images [n, h, w, c] in"
-    " 0..255 to logits")  # fmt: skip
+  add("what", metavar="WHAT", help="the folder of a run, a file of weights, shipped,"
+    " which is the network of the package, or package.module:function, which returns a"
+    " function of images [n, h, w, c] in 0..255 to logits")  # fmt: skip
   names = ", ".join(suite.NAMES)
   add("--attack", metavar="NAME,...",
     help=f"standard (AutoAttack: {', '.join(suite.STANDARD)}), or some of {names},"

@@ -66,7 +66,7 @@ def parser() -> Parser:
     " .audit, .inspect, .report, .weights export, --config.init.run=DIR.")  # fmt: skip
   add = take.add_argument
   add("file", type=Path, metavar="FILE", help="of PyTorch's (.pt, .pth, .ckpt, ...),"
-    " safetensors, or FD's .npz")  # fmt: skip
+    " safetensors, FD's .npz, or shipped, the network of the package")  # fmt: skip
   add("--out", type=Path, metavar="DIR", required=True, help="the folder of the run")
   add("--kind", choices=get_args(recognise.Kind), help="where it is from")
   add("--channel_order", choices=("rgb", "bgr"), help="that the first layer sees")
@@ -83,7 +83,8 @@ def parser() -> Parser:
   add("run", type=Path, metavar="RUN", help="the folder of a run, or a file of weights")
   add("--branch", help="clean or adv of Mixture BN; adv by default")
   add("--to", choices=exported.FORMS, required=True, help="torchvision: .pth of its"
-    " ResNet; safetensors: the same names, for any network; fd: FD's npz")  # fmt: skip
+    " ResNet; safetensors: the same names, for any network; fd: FD's npz; robustjax:"
+    " all branches, as import and the other commands take them")  # fmt: skip
   add("--out", type=Path, metavar="FILE", required=True, help="where there is none yet")
   add("--needs_code", action="store_true", help="also a network that torchvision's"
     " class computes otherwise without the code that is printed")  # fmt: skip
@@ -103,7 +104,7 @@ def take(args: argparse.Namespace) -> None:
     for flag, (name, _, _) in _FLAGS.items()
     if (value := getattr(args, flag)) is not None
   }
-  found = imported.read(args.file, Said(wanted, values))
+  found = imported.read(opened.located(args.file), Said(wanted, values))
   log.say(words.table(found))
   new = imported.write(found, args.out)
   log.say(f"\n{args.out} " + ("is a run now." if new else "is this run already."))
@@ -118,7 +119,7 @@ def give(args: argparse.Namespace) -> None:
   mesh = parallel.mesh(jax.local_devices()[:1])
   config, load = opened.opened(args.run)
   named = exported.arrays(config, jax.device_get(load(mesh)[0]), args.branch, args.to)
-  if args.to != "fd" and not args.needs_code:
+  if args.to in ("torchvision", "safetensors") and not args.needs_code:
     for what in pytorch.differences(config):
       raise UserError(
         f"torchvision's class {what}: its logits would be others. --needs_code writes"
