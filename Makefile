@@ -13,7 +13,7 @@ DOCS_STAMP := $(VENV)/.installed-docs
 TORCH_FLAGS ?=
 
 # Paths that ruff looks at.
-CODE := robustjax experiments tests docs $(wildcard launch benchmarks)
+CODE := robustjax experiments tests docs $(wildcard setup.py launch benchmarks)
 
 # And those that shellcheck looks at.
 SCRIPTS := .ci/run $(wildcard launch/*.sh launch/*/*.sh)
@@ -26,7 +26,7 @@ help:  ## List the targets
 
 setup: $(STAMP)  ## Install robustjax and its pinned requirements into .venv
 
-$(STAMP): requirements.lock requirements-build.lock setup.cfg pyproject.toml
+$(STAMP): requirements.lock requirements-build.lock setup.cfg setup.py pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "error: '$(PYTHON)' is not Python 3.11 or newer; install one and say: make $(MAKECMDGOALS) PYTHON=python3.11" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
@@ -90,12 +90,12 @@ $(DOCS_STAMP): $(STAMP) requirements-docs.lock
 LOCK := uv pip compile --quiet --upgrade --universal --python-version 3.11 \
   --fork-strategy fewest --generate-hashes --no-emit-index-url --no-annotate --no-header
 
-lock:  ## Renew requirements.lock and those of the build and the site (needs uv)
+lock:  ## Renew requirements*.lock (needs uv)
 	@command -v uv >/dev/null || { echo "error: make lock needs uv (pip install uv)" >&2; exit 1; }
 	$(LOCK) --extra test --extra dev setup.cfg -o requirements.lock
 	printf 'setuptools>=77\n' | $(LOCK) - -o requirements-build.lock
-	printf 'mkdocs-material\nmkdocstrings[python]\n' | \
-	  $(LOCK) --constraint requirements.lock - -o requirements-docs.lock
+	printf 'jax[cuda13,tpu]\n' | $(LOCK) -c requirements.lock - -o requirements-accelerators.lock
+	printf 'mkdocs-material\nmkdocstrings[python]\n' | $(LOCK) -c requirements.lock - -o requirements-docs.lock
 
 clean:  ## Remove .venv and caches; runs/ stays
 	rm -rf $(VENV) build dist site *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -41,7 +41,7 @@ def test_flags_of_several_processes(parse):
 @pytest.mark.parametrize(
   "words, message",
   [
-    (["--config=experiments/mbn_apl.py"], "did you mean experiments/mbn_alp"),
+    (["--config=experiments/mbn_apl.py"], "did you mean mbn_alp"),
     ([MINI, "--wrkdir=x"], "wrkdir.*workdir"),
     ([MINI, "runs/x"], "'runs/x' is not a flag"),
     ([MINI, "--processes=two"], "processes"),

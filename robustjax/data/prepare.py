@@ -18,13 +18,13 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import tqdm
 from absl import logging
 
 from robustjax.data import archives, imagenet2012, sources
-from robustjax.errors import UserError, ended
+from robustjax.errors import Parser, UserError, ended
 
 STOPPED = 143  # exit status, that of robustjax.main
 
@@ -212,11 +212,6 @@ def _summary(data_dir: pathlib.Path) -> str:
   return "\n".join(lines)
 
 
-class _Parser(argparse.ArgumentParser):
-  def error(self, message: str) -> NoReturn:
-    raise UserError(f"{message}; write: {self.format_usage().split(': ', 1)[1]}")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
   """The command line; returns the exit status.
 
@@ -236,16 +231,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return STOPPED
 
 
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-  parser = _Parser(
-    "python -m robustjax.data.prepare",
+def parser() -> Parser:
+  """The flags."""
+  made = Parser(
+    "robustjax prepare",
     description=__doc__,
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )
-  parser.add_argument("name", help="imagenet2012")
-  parser.add_argument("--archives", help="holds the two archives")
-  parser.add_argument("--data_dir", help="where TFDS's data sets are")
-  options = parser.parse_args(arguments)
+  made.add_argument("name", help="imagenet2012")
+  made.add_argument("--archives", help="holds the two archives")
+  made.add_argument("--data_dir", help="where TFDS's data sets are")
+  return made
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+  options = parser().parse_args(arguments)
   if options.name != imagenet2012.NAME:
     raise UserError(
       f"{options.name!r} is not prepared by this command: any other TFDS data set works"
@@ -255,7 +255,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
   for name in ("archives", "data_dir"):
     value = getattr(options, name)
     if value is None:
-      parser.error(f"--{name}=DIR is missing")
+      raise UserError(f"--{name}=DIR is missing")
     setattr(options, name, _folder(name, value))
   return options
 
