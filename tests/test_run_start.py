@@ -51,7 +51,7 @@ def complete(tmp_path):
 
 
 @pytest.mark.parametrize("name", [workdir.CONFIG, workdir.EVALUATION])
-@pytest.mark.parametrize("content", ["", "{}", '{"seed": ', "changed by hand"])
+@pytest.mark.parametrize("content", ["", "[]", '{"seed": ', "changed by hand"])
 def test_what_can_be_made_anew_is_set_aside(complete, capsys, name, content):
   c, folder = complete
   path = folder / name
