@@ -2,31 +2,33 @@
 
 python -m tests.faults [--short] [--seed=0] [--only=kills,damage,disks,...]
 
-In full it takes an hour or more on two cores. What is found is kept in --work at once:
-killed, the same command goes on, and subjects can be worked at side by side, each by a
-command of its own. Whoever ends last writes docs/reliability.md.
+In full it takes hours on two cores. What is found is kept in --work at once: killed,
+the same command goes on. Subjects can be worked at side by side, each by a command of
+its own; with "--only=damage:a file" a command takes the cases that begin so. Whoever
+ends last writes docs/reliability.md.
 """
 
 import argparse
 import contextlib
+import dataclasses
 import datetime
 import hashlib
 import importlib
 import importlib.metadata
+import io
 import os
 import platform
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from . import runs
+from . import kills, runs
 from .journal import Journal
 from .table import Result, table
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "reliability.md"
-JOURNAL = "journal.jsonl"
 SUBJECTS = ("kills", "damage", "disks", "values", "hostile", "sockets")
 
 
@@ -44,39 +46,62 @@ def main() -> int:
       name = tempfile.TemporaryDirectory(prefix="faults-")
       args.work = Path(closing.enter_context(name))
     _environment(args.work)
-    journals = {
-      subject: Journal(args.work / subject / JOURNAL, args.seed, _code(), args.keep)
-      for subject in SUBJECTS
-    }
-    subjects = args.only.split(",")
-    found = list(inject(subjects, args.short, args.work, journals))
-  print(table(found))
-  if not args.short and all(journal.complete() for journal in journals.values()):
-    results = [pair for journal in journals.values() for pair in journal.all()]
-    PAGE.write_text(page(results, args.seed))
-    print(f"{PAGE}; {args.work} can be removed", file=sys.stderr)
+    books = _Books(args.work, args.short, args.seed, args.keep)
+    found = list(inject(args.only.split(","), books))
+    print(table(found))
+    if not args.short and (results := books.complete()):
+      PAGE.write_text(page(results, args.seed))
+      print(f"{PAGE}; {args.work} can be removed", file=sys.stderr)
   return int(any(result.wrong for result in found))
 
 
-def inject(
-  subjects: list[str], short: bool, work: Path, journals: Mapping[str, Journal]
-) -> Iterator[Result]:
-  """All faults of some subjects, one after the other; says each."""
-  # What is imported here, no start imports.
+@dataclasses.dataclass(frozen=True)
+class _Books:
+  """The cases of every subject, and what came of them so far."""
+
+  work: Path
+  short: bool
+  seed: int
+  keep: bool
+
+  def cases(self, subject: str) -> dict[str, kills.Case]:
+    folder = self.work / subject
+    folder.mkdir(parents=True, exist_ok=True)
+    found = importlib.import_module(f".{subject}", __package__)
+    cases: dict[str, kills.Case] = found.cases(folder, self.short)
+    return cases
+
+  def journal(self, subject: str) -> Journal:
+    path = self.work / subject / "journal.jsonl"
+    return Journal(path, self.seed, _code(), self.keep)
+
+  def complete(self) -> list[tuple[str, Result]]:
+    """All results with the digests of their code; none if a case is left."""
+    journals = {subject: self.journal(subject) for subject in SUBJECTS}
+    if not all(book.has(self.cases(name)) for name, book in journals.items()):
+      return []
+    return [found for book in journals.values() for found in book.all()]
+
+
+def inject(only: Iterable[str], books: _Books) -> Iterator[Result]:
+  """All faults of some subjects, or some of each, one after the other; says each."""
+  # What is imported and drawn here, no start imports, and has its fonts.
+  import matplotlib.figure
   import tensorboardX.record_writer  # noqa: F401
 
   import robustjax.main  # noqa: F401
 
-  for subject in subjects:
-    cases = importlib.import_module(f".{subject}", __package__).cases
-    folder, journal = work / subject, journals[subject]
-    folder.mkdir(parents=True, exist_ok=True)
-    for case, make in cases(folder, short).items():
+  matplotlib.figure.Figure().savefig(io.BytesIO(), format="png")
+  for words in only:
+    subject, _, begin = words.partition(":")
+    journal = books.journal(subject)
+    for case, make in books.cases(subject).items():
+      if not case.startswith(begin):
+        continue
       for result in journal.results(case, make):
         how = f"WRONG: {result.wrong}" if result.wrong else result.outcome
         print(f"{result.fault}: {result.what} {how}", file=sys.stderr, flush=True)
         yield result
-    journal.end()
 
 
 def _environment(work: Path) -> None:

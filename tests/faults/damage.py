@@ -61,7 +61,7 @@ def damaged(
   """
   whole, files = kills.whole(folder)[0], opened(folder, short)
   state = folder / rng.choice(sorted(files))
-  workdir = runs.copied(state, folder / "damaged")
+  workdir = runs.copied(state, folder / f"damaged: {kind}")
   choice = workdir / _chosen(files[state.name], rng)
   had, parts = runs.saved(workdir), choice.relative_to(workdir).parts
   what = f"{state.name}: {'/'.join(parts)} {KINDS[kind](choice, rng)}"

@@ -8,8 +8,6 @@ from pathlib import Path
 
 from .table import Result
 
-_END = "the end"  # the case of a line that says that there is no other
-
 
 class Journal:
   """The results of one subject: a line a case.
@@ -47,13 +45,9 @@ class Journal:
     else:
       yield from self._found[case][1]
 
-  def end(self) -> None:
-    """Notes that there are no other cases."""
-    self._write(_END, [])
-
-  def complete(self) -> bool:
-    """Whether no case is left."""
-    return _END in self._found
+  def has(self, cases: Iterable[str]) -> bool:
+    """Whether all of some cases are found."""
+    return set(cases) <= set(self._found)
 
   def all(self) -> Iterator[tuple[str, Result]]:
     """Every result, and the digest of its code."""
