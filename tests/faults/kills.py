@@ -35,7 +35,7 @@ def cases(folder: Path, short: bool) -> dict[str, Case]:
     phases = ("training", "adaptive attack")
     return {"short": functools.partial(chain, folder, 1, phases=phases)}
   return {
-    f"{number} of {processes}, signal {end}": functools.partial(
+    f"{processes}, {end.name}, {number}": functools.partial(
       chain, folder, processes, end=end
     )
     for processes in (1, 2)
