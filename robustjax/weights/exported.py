@@ -13,6 +13,7 @@ from robustjax.config import Config
 from robustjax.errors import UserError
 from robustjax.models import blocks
 from robustjax.run import network as networks
+from robustjax.run import pieces
 from robustjax.runtime import files
 from robustjax.weights import layouts, pytorch, safetensors, torchfiles
 from robustjax.weights.files import File
@@ -48,6 +49,11 @@ def arrays(
   """
   if config.model.norm == "gn":
     raise UserError("no form has room for group norm: export a network with BN or MBN")
+  if own := {n: v for n, v in pieces.own(config).items() if n.startswith("model.")}:
+    name, what = next(iter(own.items()))
+    raise UserError(
+      f"no form has room for config.{name}={what}: export a ResNet with BN or MBN"
+    )
   for is_so, what in _not_held(config, form):
     if is_so:
       raise UserError(f"{form} has no room for {what}: take --to=safetensors")
