@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> None:
   out = writable(args.out or args.run)
   choice = Choice(args.layer, args.channels, args.seed, args.images, args.pgd)
   written = inspection.inspect(config, out, data, state, choice)
-  if config.model.norm == "gn":
+  if not norms.keeps_statistics(config):
     log.say(f"There is no statistics.json: {norms.NO_STATISTICS}.")
   log.say("\n".join(map(str, written)))
 

@@ -21,7 +21,7 @@ from robustjax.training.state import TrainState
 def is_whole(config: Config, folder: Path) -> bool:
   """Whether an inspection has been made, and its files are what it wrote."""
   read = dict(reports.INSPECTED)
-  if config.model.norm == "gn":
+  if not norms.keeps_statistics(config):
     del read[reports.STATISTICS]
   try:
     for name, of_it in read.items():
@@ -63,7 +63,7 @@ def inspect(
   # A replicated array is whole on each device: this one needs no other process.
   state = jax.tree.map(lambda x: x.addressable_data(0), state.replace(opt_state=()))
   written = []
-  if config.model.norm != "gn":
+  if norms.keeps_statistics(config):
     found = norms.norm_statistics(config, data.train, state, choice)
     written.append(folder / reports.STATISTICS)
     files.write_json(written[-1], found)

@@ -21,7 +21,7 @@ from robustjax.run import workdir as workdirs
 from robustjax.run.data import Data, data_names, images_of, train_batches
 from robustjax.runtime import checkpoint, files, log, metrics, parallel, settings
 from robustjax.runtime.preemption import Stop
-from robustjax.training import loop
+from robustjax.training import average, loop
 from robustjax.training.state import TrainState
 
 # What the run's randomness is for: each purpose has a key of its own.
@@ -71,7 +71,7 @@ class Run:
 
 
 def train(run: Run) -> TrainState:
-  """Trains to the schedule's end and returns the state there."""
+  """Trains to the schedule's end and returns the state there, as it is evaluated."""
   config, mesh = run.config, run.mesh
   schedule = schedules.schedule(config)
   state = _begin(run)
@@ -103,7 +103,7 @@ def train(run: Run) -> TrainState:
         skipped=_skipped(run) if run.leads else 0,
         shows=run.leads,
       )
-  return state
+  return average.evaluated(state)
 
 
 def _begin(run: Run) -> TrainState:
