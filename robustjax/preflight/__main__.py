@@ -24,6 +24,7 @@ from robustjax.preflight import (
   chips,
   compiling,
   examination,
+  published,
   quick,
   table,
   text,
@@ -168,8 +169,9 @@ def parser() -> Parser:
   made.add_argument(
     "--utilisation",
     type=_share,
-    default=0.4,
-    help="the part of the peak that the forecast assumes (default %(default)s)",
+    default=published.USUAL,
+    help="the part of each program's roof that the forecast assumes: a guess (default"
+    " %(default)s), about what others' measurements came to, which it prints",
   )
   made.add_argument(
     "--json", action="store_true", help="prints JSON, with sizes in bytes"
