@@ -35,7 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
   "preflight": OF_A_RUN | {"run", "report", "paper"},
   "sweep": set(),
   "cli": {"config", "run"},  # it names the modules of its verbs, and imports none
-  "main": OF_A_RUN | {"run", "report", "inspect"},
+  "main": OF_A_RUN | {"run", "report", "inspect", "preflight"},
 }
 # Packages that some parts must not import, and those that only one file may.
 NOT_IN = {

@@ -27,6 +27,7 @@ class Arguments(NamedTuple):
     processes: how many there are.
     process: which one this is.
     wait: seconds within which all must come.
+    profile: how many steps of training are traced.
   """
 
   config: Config
@@ -35,6 +36,7 @@ class Arguments(NamedTuple):
   processes: int | None
   process: int | None
   wait: int
+  profile: int
 
 
 def parse() -> Arguments:
@@ -50,13 +52,15 @@ def parse() -> Arguments:
   config = config_flags.parse(values)
   workdir = path(values.workdir or str(workdirs.default(config)))
   hosts = values.coordinator, values.processes, values.process, values.wait
-  return Arguments(config, workdir, *hosts)
+  return Arguments(config, workdir, *hosts, values.profile)
 
 
 def defined() -> flags.FlagValues:
   """The flags of a run, but for those of its configuration."""
   values = flags.FlagValues()
   flags.DEFINE_string("workdir", None, "Where the run's files go.", flag_values=values)
+  what = "How many steps of training are traced, for TensorBoard and Perfetto."
+  flags.DEFINE_integer("profile", 0, what, lower_bound=0, flag_values=values)
   _define_hosts(values)
   return values
 
@@ -78,7 +82,7 @@ def usage() -> str:
     "usage: robustjax train SETTING[:VARIANTS] [--workdir=DIR]\n"
     "                       [--config.section.name=value ...]\n"
     "                       [--coordinator=HOST:PORT --processes=N --process=I]\n"
-    "                       [--wait=SECONDS]\n"
+    "                       [--wait=SECONDS] [--profile=STEPS]\n"
     "       python -m robustjax.main --config=SETTING[:VARIANTS] ...\n\n"
     "Trains and evaluates, or goes on with what was begun in DIR, which is\n"
     "runs/<setting>-<scale> by default. robustjax config SETTING[:VARIANTS] prints\n"
@@ -86,6 +90,7 @@ def usage() -> str:
     "Several hosts: the same command on each, with --process=0 on HOST; on Cloud TPU,\n"
     "Slurm, GKE and Open MPI without these flags. DIR is on a file system that all\n"
     f"of them share. One that is missing is waited for, {_WAIT} s by default.\n"
+    "--profile traces so many steps, from the second on, into DIR/tensorboard.\n"
     "Exit status: 0 complete, 2 a mistake, 143 stopped by a signal, 1 a bug or a\n"
     "process that did not come or was lost.\n\n" + config_flags.usage()
   )

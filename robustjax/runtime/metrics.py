@@ -9,7 +9,7 @@ from typing import Any
 
 from robustjax.runtime import board, files, log
 
-METRICS = "metrics.jsonl"
+METRICS, BOARD = "metrics.jsonl", "tensorboard"
 
 
 class MetricsLog:
@@ -47,7 +47,7 @@ class MetricsLog:
       log.complain(f"{path}: {what}; the file as it was is {aside}")
     files.write_bytes(path, text)
     self._file = path.open("a")
-    self._board = board.Board(workdir / "tensorboard", step, kept)
+    self._board = board.Board(workdir / BOARD, step, kept)
 
   def write(
     self,
@@ -55,7 +55,7 @@ class MetricsLog:
     epoch: float,
     split: str,
     values: Mapping[str, float],
-    speed: float | None = None,
+    speeds: Mapping[str, float] | None = None,
   ) -> None:
     """Adds one record.
 
@@ -64,7 +64,7 @@ class MetricsLog:
       epoch: the same in epochs.
       split: "train", "validation" or "test".
       values: name -> number.
-      speed: images a second, for TensorBoard alone.
+      speeds: name -> number of how fast it went, for TensorBoard alone.
     """
     if not self._writes:
       return
@@ -73,7 +73,7 @@ class MetricsLog:
     self._sha256.update(line.encode())
     self._file.write(line)
     self._file.flush()
-    self._board.write(record, speed)
+    self._board.write(record, speeds)
 
   def sync(self) -> None:
     """Puts the records on the disk, where they outlive this machine."""
