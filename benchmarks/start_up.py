@@ -27,12 +27,13 @@ def to_first_step(folder: Path, cache: Path) -> float:
 
   Args:
     folder: of the run, which is not there yet.
-    cache: of compiled programs.
+    cache: of the user, where compiled programs are kept.
 
   Raises:
     SystemExit: it ended without one, or took too long; with its last lines.
   """
-  environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(cache)}
+  environment = os.environ | {"XDG_CACHE_HOME": str(cache)}
+  environment.pop("JAX_COMPILATION_CACHE_DIR", None)  # the default, as users have it
   metrics = folder / "metrics.jsonl"
   with tempfile.TemporaryFile("w+") as output:
     start = time.perf_counter()

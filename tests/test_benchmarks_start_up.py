@@ -10,7 +10,7 @@ from benchmarks import start_up
 RUNS = """
   import os, pathlib, sys, time
   folder = pathlib.Path(sys.argv[1].removeprefix("--workdir="))
-  cache = pathlib.Path(os.environ["JAX_COMPILATION_CACHE_DIR"])
+  cache = pathlib.Path(os.environ["XDG_CACHE_HOME"])
   folder.mkdir(parents=True)
   cache.mkdir(exist_ok=True)
   with open(os.environ["NOTES"], "a") as notes:
