@@ -10,7 +10,8 @@ each time until memory is out. FILE gets JSON after each of them:
 - "networks": name -> side -> images in a batch -> "images_per_second" (median, lowest
   and highest of five steps), "share" of the faster library's matrix rate, and "costs",
   the five kinds of operations that took most of a step, with their part of it;
-- and "best": name -> side -> the batch with the most images a second.
+- "best": name -> side -> the batch with the most images a second;
+- "measurements": each by itself. Started again, it goes on behind those in FILE.
 
 --tiny shows that all of this works where there is no GPU, and writes nothing.
 """
@@ -85,8 +86,8 @@ def largest(seconds: Mapping[str, float]) -> list[dict[str, Any]]:
   return [{"name": name, "part": round(taken / total, 4)} for name, taken in first]
 
 
-def measured(side: str, name: str, images: int, folder: str) -> dict[str, Any] | None:
-  """What a process found, or None if the batch does not fit.
+def measured(side: str, name: str, images: int, folder: str) -> dict[str, Any]:
+  """What a process found, {"fits": False} if the batch does not fit.
 
   Raises:
     SystemExit: it failed otherwise; its own lines say how.
@@ -94,31 +95,42 @@ def measured(side: str, name: str, images: int, folder: str) -> dict[str, Any] |
   command = [sys.executable, "-m", SIDES[side], name, str(images), folder]
   done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
   if done.returncode == NO_MEMORY:
-    return None
+    return {"fits": False}
   if done.returncode:
     raise SystemExit(f"error: {' '.join(command[1:])} failed")
   found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
   return found
 
 
-def search(networks: Mapping[str, Size]) -> Iterator[list[dict[str, Any]]]:
-  """All that was found so far, after each batch."""
-  found: list[dict[str, Any]] = []
+def search(
+  networks: Mapping[str, Size], before: Sequence[dict[str, Any]] = ()
+) -> Iterator[list[dict[str, Any]]]:
+  """All that was found so far, after each batch.
+
+  Args:
+    networks: by name.
+    before: what an earlier start found, which is not measured again.
+  """
+  found = list(before)
   for name, size in networks.items():
     with tempfile.TemporaryDirectory() as folder:
+      measured("robustjax", name, 0, folder)  # its weights and logits, for PyTorch
       for side in SIDES:
         for images in size.batches:
-          print(f"{name}, {side}, {images} images", file=sys.stderr, flush=True)
-          one = measured(side, name, images, folder)
+          which = {"network": name, "side": side, "images": images}
+          one = next((f for f in found if f.items() >= which.items()), None)
           if one is None:
-            print("does not fit", file=sys.stderr)
+            print(f"{name}, {side}, {images} images", file=sys.stderr, flush=True)
+            one = which | measured(side, name, images, folder)
+            found.append(one)
+            yield found
+          if not one.get("fits", True):
             break
-          found.append({"network": name, "side": side, "images": images, **one})
-          yield found
 
 
-def summary(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def summary(measurements: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
   """What FILE gets; see the module's docstring."""
+  found = [one for one in measurements if one.get("fits", True)]
   rates: dict[str, float] = {}
   operations = {f["network"]: f["operations"] for f in found if "operations" in f}
   for one in found:
@@ -148,6 +160,7 @@ def summary(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
       }
       for name, sides in networks.items()
     },
+    "measurements": measurements,
   }
 
 
@@ -157,15 +170,15 @@ def main() -> int:
   parser.add_argument("file", type=Path)
   parser.add_argument("--tiny", action="store_true", help="proves that it runs")
   args = parser.parse_args()
-  result: dict[str, Any] = {}
-  for found in search(TINY if args.tiny else NETWORKS):
-    result = summary(found)
-    if not args.tiny:
-      args.file.write_text(json.dumps(result, indent=1) + "\n")
   if args.tiny:
-    print(f"ran, and wrote nothing: {', '.join(result['networks']['tiny'])}")
-  else:
-    print(f"written to {args.file}: {json.dumps(result['best'])}")
+    *_, found = search(TINY)
+    sides = ", ".join(summary(found)["networks"]["tiny"])
+    print(f"ran, and wrote nothing: {sides}")
+    return 0
+  before = json.loads(args.file.read_text()) if args.file.exists() else {}
+  for found in search(NETWORKS, before.get("measurements", ())):
+    args.file.write_text(json.dumps(summary(found), indent=1) + "\n")
+  print(f"complete: {args.file}")
   return 0
 
 

@@ -7,7 +7,7 @@
 #
 # A Python (PYTHON, python3 by default) that has JAX, flax, optax and PyTorch for this GPU
 # is taken as it is; for another, they are installed into .venv-gpu. It goes through two
-# networks on both sides, batch by batch, and keeps what it has: expect an hour or two.
+# networks on both sides, batch by batch; started again, it goes on behind what FILE has.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -2,8 +2,9 @@
 
 python -m benchmarks.gpu_ours NETWORK IMAGES FOLDER
 
-Prints a line of JSON. FOLDER gets variables and logits, which PyTorch's must be. Of the
-package it takes what knows no configuration: JAX, flax, optax and numpy are enough.
+Prints a line of JSON. For 0 images FOLDER gets the variables that both sides begin with
+and logits, which PyTorch's must be. Of the package it takes what knows no
+configuration: JAX, flax, optax and numpy are enough.
 """
 
 import functools
@@ -44,8 +45,18 @@ def network(size: gpu.Size, exact: bool = False) -> resnet.ResNet:
   )
 
 
-def training(size: gpu.Size, images: int) -> tuple[Callable[[], Any], Any]:
-  """A call that makes one training step, and the variables before the first."""
+def hand_over(size: gpu.Size, folder: Path) -> None:
+  """Writes the variables that both sides begin with, and logits of some images."""
+  net, images = network(size, exact=True), gpu.noise(size, _CHECKED)["image"]
+  initial = jax.jit(functools.partial(resnet.initial, net))
+  variables = cases.lively(initial(jax.random.key(0), jnp.asarray(images)))
+  logits = jax.jit(net.apply)(variables, jnp.asarray(images))
+  cases.save(folder, "variables", variables)
+  cases.save(folder, "found", {"images": images, "logits": logits})
+
+
+def training(size: gpu.Size, images: int, variables: Any) -> Callable[[], Any]:
+  """A call that makes one training step."""
   net, mesh = network(size), parallel.mesh(jax.devices()[:1])
   attack = pgd.PGD(gpu.EPS, gpu.STEP_SIZE, size.steps, gpu.CLEAN_START)
   update = optimizer.sgd(
@@ -65,12 +76,7 @@ def training(size: gpu.Size, images: int) -> tuple[Callable[[], Any], Any]:
   )
   mapped = parallel.pmap(train, mesh, donate_argnums=(0,))
   shape, key = (size.side, size.side, 3), jax.random.key(0)
-  init = functools.partial(resnet.initial, net)
-  begun = jax.jit(lambda key: state.create(init, update, key, shape))(key)
-  variables = cases.lively(begun.variables)
-  begun = begun.replace(
-    params=variables["params"], batch_stats=variables["batch_stats"]
-  )
+  begun = state.create(lambda *_: variables, update, key, shape)
   current = parallel.replicate(begun, mesh)
   given = {**gpu.noise(size, images), "index": jnp.arange(images, dtype=jnp.int32)}
   batch = parallel.shard(given, mesh)
@@ -80,7 +86,7 @@ def training(size: gpu.Size, images: int) -> tuple[Callable[[], Any], Any]:
     current, metrics = mapped(current, batch, key)
     jax.block_until_ready(metrics)
 
-  return run, variables
+  return run
 
 
 def product(side: int) -> float:
@@ -125,14 +131,13 @@ def kind(name: str) -> str:
 def main() -> int:
   """The command line; see the module's docstring."""
   name, images, folder = sys.argv[1:]
-  size, path = {**gpu.NETWORKS, **gpu.TINY}[name], Path(folder)
+  size = {**gpu.NETWORKS, **gpu.TINY}[name]
+  if not int(images):
+    hand_over(size, Path(folder))
+    print("{}")
+    return 0
   try:
-    run, variables = training(size, int(images))
-    if not (path / "found.npz").exists():
-      x = gpu.noise(size, _CHECKED)["image"]
-      logits = jax.jit(network(size, exact=True).apply)(variables, x)
-      cases.save(path, "variables", variables)
-      cases.save(path, "found", {"images": x, "logits": logits})
+    run = training(size, int(images), cases.load(Path(folder), "variables"))
     run()
     run()
     seconds = [_timed(run) for _ in range(gpu.REPEATS)]

@@ -9,6 +9,7 @@ making a batch takes alone.
 """
 
 import dataclasses
+import functools
 import itertools
 import tempfile
 import time
@@ -138,7 +139,9 @@ def main() -> None:
   """The command line; see the module's docstring."""
 
   def prepare() -> tuple[turns.Forms, dict[str, Any]]:
-    demo = Demo(mbn_alp.get_config("mini"))
+    config = mbn_alp.get_config("mini")
+    parallel.a_device_a_core(fits=functools.partial(steps.fit, config))
+    demo = Demo(config)
     # In this order: "waits" is of the "loop" before it.
     forms = {f.__name__: f for f in (demo.loop, demo.waits, demo.step, demo.images)}
     return forms, {}

@@ -7,6 +7,7 @@ images, and what comes out here. What is timed is what training and evaluation r
 """
 
 import dataclasses
+import functools
 import importlib
 import json
 import sys
@@ -66,15 +67,15 @@ def pgd_steps(case: Case, config: Config, folder: Path) -> Callable[[], Any]:
   images = batch["image"].astype(jnp.float32)
   start = attack.start(images, keys)
 
-  @jax.jit
-  def run(variables: Any, start: jax.Array) -> jax.Array:
+  def share(variables: Any, *of_images: jax.Array) -> jax.Array:
     fn = lambda x: logits(variables, x)  # noqa: E731
-    return attack.advance(fn, images, start, targets, case.steps)
+    return attack.advance(fn, *of_images, case.steps)
 
-  adv = run(variables, start)
+  run = parallel.pmap(share, parallel.mesh(), (None, 0, 0, 0), 0)
+  adv = run(variables, images, start, targets)
   found = {"logits": jax.jit(logits)(variables, images), "adv": adv}
   _hand_over(case, config, folder, variables, batch, start, targets, found)
-  return lambda: run(variables, start).block_until_ready()
+  return lambda: run(variables, images, start, targets).block_until_ready()
 
 
 def evaluation(case: Case, config: Config, folder: Path) -> Callable[[], Any]:
@@ -178,6 +179,13 @@ def _rate(config: Config) -> float:
   return float(-update["bias"]) / (1 + config.optimizer.momentum)
 
 
+def fits(case: Case, config: Config, devices: int) -> bool:
+  """Whether a case's batch can be cut over so many devices, as the commands cut it."""
+  if case.kind == "train":
+    return steps.fit(config, devices)
+  return case.images % devices == 0
+
+
 def work(case: Case, config: Config) -> int:
   """What of an image a call does, in the case's unit: steps, or the image itself."""
   if case.kind == "evaluation":
@@ -200,6 +208,7 @@ def main() -> None:
 
   def prepare() -> tuple[turns.Forms, dict[str, Any]]:
     config = configured(case)
+    parallel.a_device_a_core(fits=functools.partial(fits, case, config))
     run = MAKERS[case.kind](case, config, Path(folder))
     square = jax.random.normal(jax.random.key(0), (_SIDE, _SIDE))
     product = jax.jit(jnp.matmul)

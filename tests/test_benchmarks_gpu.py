@@ -22,7 +22,7 @@ def fits(monkeypatch):
     def measured(side, name, images, folder):
       tried.append((side, images))
       if images > most[side]:
-        return None
+        return {"fits": False}
       counted = {"operations": 2e12} if side == "PyTorch" else {}
       return {
         "device": "a GPU",
@@ -44,8 +44,21 @@ def test_batches_grow_until_one_does_not_fit(fits):
     last = found
   ours = [images for side, images in tried if side == "robustjax"]
   theirs = [images for side, images in tried if side == "PyTorch"]
-  assert ours == [8, 16, 32] and theirs == [8, 16, 32, 64]
-  assert len(last) == 6
+  assert ours == [0, 8, 16, 32]  # first of all its weights, for PyTorch
+  assert theirs == [8, 16, 32, 64]
+  assert len(last) == 7
+
+
+def test_another_start_goes_on_behind_what_was_found(fits):
+  tried = fits({"robustjax": 8, "PyTorch": 16})
+  searching = gpu.search({"net": SIZE})
+  part = [list(next(searching)) for _ in range(3)][-1]
+  tried.clear()
+  *_, rest = gpu.search({"net": SIZE}, json.loads(json.dumps(part)))
+  assert tried == [("robustjax", 0), ("PyTorch", 16), ("PyTorch", 32)]
+  tried.clear()
+  assert list(gpu.search({"net": SIZE}, rest)) == []
+  assert tried == [("robustjax", 0)]
 
 
 def test_the_summary_names_the_best_and_its_share(fits):
