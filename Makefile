@@ -16,10 +16,10 @@ TORCH_FLAGS ?=
 CODE := robustjax experiments tests docs $(wildcard setup.py launch benchmarks)
 
 # And those that shellcheck looks at.
-SCRIPTS := .ci/run $(wildcard launch/*.sh launch/*/*.sh)
+SCRIPTS := .ci/run $(wildcard launch/*.sh launch/*/*.sh benchmarks/*.sh)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo mini-study test test-all faults lint format parity docs lock clean
+.PHONY: help setup demo mini-study test test-all faults lint format parity bench docs lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ format: setup  ## Format the code and sort its imports
 
 parity: $(PARITY_STAMP)  ## Compare with PyTorch, TensorFlow and the TPU compiler (installs them into .venv)
 	$(PYTEST) --dist loadfile -m parity
+
+bench: $(PARITY_STAMP)  ## Measure this machine beside PyTorch (12 minutes) and write docs/performance.md
+	$(BIN)/python -m benchmarks
 
 $(PARITY_STAMP): $(STAMP) requirements-parity.txt
 	@echo "Installing PyTorch with its libraries, TensorFlow and libtpu into $(VENV); this takes a minute or more."
