@@ -12,7 +12,7 @@ PARITY_STAMP := $(VENV)/.installed-parity
 TORCH_FLAGS ?=
 
 # Paths that ruff looks at.
-CODE := robustjax experiments tests docs $(wildcard launch benchmarks)
+CODE := robustjax experiments tests docs .ci $(wildcard launch benchmarks)
 
 # And those that shellcheck looks at.
 SCRIPTS := .ci/run $(wildcard launch/*.sh launch/*/*.sh)
