@@ -13,7 +13,7 @@ DOCS_STAMP := $(VENV)/.installed-docs
 TORCH_FLAGS ?=
 
 # Paths that ruff looks at.
-CODE := robustjax experiments tests docs $(wildcard setup.py launch benchmarks)
+CODE := robustjax experiments tests docs .ci $(wildcard setup.py launch benchmarks)
 
 # And those that shellcheck looks at.
 SCRIPTS := .ci/run $(wildcard launch/*.sh launch/*/*.sh benchmarks/*.sh)

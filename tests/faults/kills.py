@@ -1,5 +1,6 @@
 """Signals at random moments of every phase, on one process and on two."""
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -22,6 +23,8 @@ PHASES = {
   "look inside": "evaluation.json",
 }
 _SAVING = 0.03  # seconds, about
+_SHARES = (1.0, 0.5, 0.25, 0.1, 0.05, 0.02, 0.01, 0.0)
+_COARSE = 0.05  # seconds that a file system's clock may be behind
 _CHAINS = 9  # of one and of two processes: 54 kills each
 _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _OBEYED = 30.0  # seconds within which a stop is, on a machine that does much else
@@ -58,8 +61,8 @@ def whole(folder: Path, processes: int = 1) -> tuple[Path, dict[str, float]]:
     raise SystemExit(f"the undisturbed run failed:\n{first.said()[-2000:]}")
   started, begun = runs.start(copied(workdir), processes), {}
   while started.alive():
-    for phase, pattern in PHASES.items():
-      if phase not in begun and _in(workdir, pattern):
+    for phase in PHASES:
+      if phase not in begun and _in(workdir, phase):
         begun[phase] = time.monotonic()
     time.sleep(0.002)
   ended = time.monotonic()
@@ -86,20 +89,28 @@ def chain(
   """
   undisturbed, took = whole(folder, processes)
   workdir = runs.copied(Path("/nonexistent"), folder / f"ended-{processes}")
+  before = folder / f"before-{processes}"
   results = []
   for phase in phases:
-    started, pattern = runs.start(workdir, processes), PHASES[phase]
-    inside = runs.until(started, lambda pattern=pattern: _in(workdir, pattern))
-    if inside:
-      time.sleep(rng.random() * took[phase])
-    inside, begun = inside and started.alive(), time.monotonic()
-    started.kill(end)
-    status, seconds = started.end(), time.monotonic() - begun
+    runs.copied(workdir, before)
+    for share in _SHARES:  # of the phase: it may be over before
+      since = time.time()
+      started = runs.start(runs.copied(before, workdir), processes)
+      inside = runs.until(started, functools.partial(_in, workdir, phase, since))
+      if inside:
+        time.sleep(rng.random() * share * took[phase])
+      inside = inside and started.alive() and not _over(workdir, phase)
+      begun = time.monotonic()
+      started.kill(end)
+      status, seconds = started.end(), time.monotonic() - begun
+      if inside:
+        break
+    else:
+      raise SystemExit(f"no moment was found in the phase {phase}: {started.said()}")
     runs.copied(workdir, folder / f"state-{processes}-{phase}")
-    if inside:  # or it had ended before
-      fault = f"{_NAMES[end]}, {processes} process{'es' * (processes > 1)}: {phase}"
-      wrong = "" if end == signal.SIGKILL else _stopped(status, seconds, started)
-      results.append(Result(fault, "survived", seconds, runs.lost(workdir), wrong))
+    fault = f"{_NAMES[end]}, {processes} process{'es' * (processes > 1)}: {phase}"
+    wrong = "" if end == signal.SIGKILL else _stopped(status, seconds, started)
+    results.append(Result(fault, "survived", seconds, runs.lost(workdir), wrong))
   wrong = runs.ended_well(runs.start(workdir, processes), workdir, undisturbed)
   for result in results:
     yield dataclasses.replace(result, wrong=result.wrong or wrong)
@@ -115,5 +126,18 @@ def _stopped(status: int, seconds: float, started: runs.Start) -> str:
   return ""
 
 
-def _in(workdir: Path, pattern: str) -> bool:
-  return not pattern or next(workdir.glob(pattern), None) is not None
+def _in(workdir: Path, phase: str, since: float = 0.0) -> bool:
+  """Whether a phase has begun, after a time in seconds since 1970."""
+  if not (pattern := PHASES[phase]):
+    return True
+  with contextlib.suppress(FileNotFoundError):  # what was being saved is saved
+    times = [path.stat().st_mtime for path in workdir.glob(pattern)]
+    return any(changed > since - _COARSE for changed in times)
+  return False
+
+
+def _over(workdir: Path, phase: str) -> bool:
+  """Whether a later phase has begun; saving comes again and again."""
+  names = list(PHASES)
+  later = names[names.index(phase) + 1 :]
+  return any(_in(workdir, name) for name in later if name != "saving")
