@@ -99,6 +99,7 @@ def train(
     first * schedule.batch_size,
     "images",
     shows,
+    compiles=True,
   )
   report = _Report(schedule, metrics_log, checkpoints, bar, skipped)
   try:
