@@ -13,15 +13,17 @@ RUN case "$HOST" in cpu|gpu|tpu) ;; *) \
     echo "error: HOST=$HOST is none of cpu, gpu, tpu" >&2; exit 2 ;; esac \
   && python3 -m venv /opt/robustjax
 ENV PATH=/opt/robustjax/bin:$PATH
-COPY requirements-build.lock requirements.lock requirements-accelerators.lock setup.cfg ./
+COPY requirements-build.lock requirements.lock requirements-image.lock setup.cfg ./
 # Of the lock, which has the tests' packages too, what setup.cfg asks for; a package that
-# is not in it, or whose hash is another, is refused.
-RUN pip install --require-hashes -r requirements-build.lock \
+# is not in it, or whose hash is another, is refused, which older pips cannot do.
+RUN sed -n '/^pip==/,/[^\\]$/p' requirements-image.lock >pip.txt \
+  && pip install --require-hashes -r pip.txt \
+  && pip install --require-hashes -r requirements-build.lock \
   && python3 -c "import configparser; c = configparser.ConfigParser(); \
 c.read('setup.cfg'); print(c['options']['install_requires'], \
 c['options.extras_require'].get('$HOST', ''))" >wanted.txt \
   && pip install --require-hashes --no-build-isolation \
-    -c requirements.lock -c requirements-accelerators.lock -r wanted.txt
+    -c requirements.lock -c requirements-image.lock -r wanted.txt
 COPY . .
 RUN pip install --no-deps --no-build-isolation . \
   && pip uninstall --yes setuptools pip

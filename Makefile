@@ -97,7 +97,7 @@ lock:  ## Renew requirements*.lock (needs uv)
 	@command -v uv >/dev/null || { echo "error: make lock needs uv (pip install uv)" >&2; exit 1; }
 	$(LOCK) --extra test --extra dev setup.cfg -o requirements.lock
 	printf 'setuptools>=77\n' | $(LOCK) - -o requirements-build.lock
-	printf 'jax[cuda13,tpu]\n' | $(LOCK) -c requirements.lock - -o requirements-accelerators.lock
+	printf 'pip>=26.3\njax[cuda13,tpu]\n' | $(LOCK) -c requirements.lock - -o requirements-image.lock
 	printf 'mkdocs-material\nmkdocstrings[python]\n' | $(LOCK) -c requirements.lock - -o requirements-docs.lock
 
 clean:  ## Remove .venv and caches; runs/ stays

@@ -12,7 +12,7 @@ PACKAGE = pathlib.Path(__file__).parents[1] / "robustjax"
 
 # What each room of the package may import from the others, besides itself and errors.
 # main puts the rooms together: it may import all, and none may import it. A room's
-# command line, its __main__.py, may import what main may too.
+# command line, its __main__.py or prepare.py, may import what main may too.
 PURE = {"data", "models", "attacks"}
 OF_A_RUN = PURE | {"config", "training", "evaluation", "runtime", "hosts"}
 MAY_IMPORT: dict[str, set[str]] = {
@@ -62,7 +62,7 @@ def may_import(file: str, name: str) -> bool:
   room = file.split("/")[0].removesuffix(".py")
   top, _, rest = name.partition(".")
   others = MAY_IMPORT.get(room, set())
-  if file.endswith("__main__.py"):
+  if file.endswith(("__main__.py", "data/prepare.py")):
     others = others | MAY_IMPORT["main"]
   if top != "robustjax":
     return room not in NOT_IN.get(top, ()) and ONLY_IN.get(top, file) == file

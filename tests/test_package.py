@@ -92,6 +92,16 @@ def test_the_sdist_builds_the_same_wheel(source, wheel, tmp_path):
   assert {"Makefile", "Dockerfile", "CITATION.cff"} <= set(os.listdir(unpacked))
 
 
+def test_a_container_gets_all_that_the_wheel_is_built_of(source, wheel, tmp_path):
+  context = tmp_path / "context"
+  context.mkdir()
+  lines = (source / ".dockerignore").read_text().splitlines()
+  for kept in [line[1:] for line in lines if line.startswith("!")]:
+    for path in source.glob(kept):
+      (shutil.copytree if path.is_dir() else shutil.copy)(path, context / path.name)
+  assert contents(build("wheel", context, tmp_path / "out")) == contents(wheel)
+
+
 def test_a_few_steps_in_an_empty_folder(environment, tmp_path):
   where = "import robustjax, robustjax.config.shipped as s; print(s.FOLDER)"
   python, robustjax = environment / "bin/python", environment / "bin/robustjax"

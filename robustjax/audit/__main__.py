@@ -66,22 +66,23 @@ def run(args: argparse.Namespace) -> Audit:
   count = min(args.images, len(source))
   images = subject.images.read(sample.indices(source, count))
   log.complain(f"{count} images, eps {eps:g}; every program compiles first")
-  found = audit(
-    network,
-    others,
-    images["image"],
-    images["label"],
-    images["index"],
-    eps=eps,
-    norm=args.norm,
-    seed=args.seed,
-    identity=dict(subject.data)
-    | ({} if subject.step is None else {"step": subject.step}),
-    targeted=targeted_alone(subject.folder),
-    no_others="it has no other branch: name another network with --other",
-    mesh=mesh,
-    say=log.complain,
-  )
+  with log.stages() as say:
+    found = audit(
+      network,
+      others,
+      images["image"],
+      images["label"],
+      images["index"],
+      eps=eps,
+      norm=args.norm,
+      seed=args.seed,
+      identity=dict(subject.data)
+      | ({} if subject.step is None else {"step": subject.step}),
+      targeted=targeted_alone(subject.folder),
+      no_others="it has no other branch: name another network with --other",
+      mesh=mesh,
+      say=say,
+    )
   paths = written.write(found, out, source.class_names)
   log.say(f"\n{written.table(found.result)}\n\n" + "\n".join(map(str, paths)))
   return found

@@ -83,18 +83,24 @@ def script(shell: str) -> str:
     shell: one of `SHELLS`.
   """
   from robustjax import config
+  from robustjax.config import shipped
 
   whole, line = SHELLS[shell]
+  variants, settings = ["mini", *config.COMMON], shipped.names()
 
   def listed(words: list[str]) -> str:
     several = " ".join(words)
     return several if shell == "zsh" else shlex.quote(several)
 
   found = {verb.name: words(verb) for verb in VERBS} | {"completion": [*SHELLS]}
+  if shell == "fish":  # its script puts no words together
+    for known in found.values():
+      taken = [name for name in settings if name in known]
+      known += [f"{name}:{variant}" for name in taken for variant in variants]
   lines = [line.format(verb=verb, words=listed(one)) for verb, one in found.items()]
   return whole.format(
     verbs=listed([*found, "--help", "--version"]),
-    variants=listed(["mini", *config.COMMON]),
+    variants=listed(variants),
     cases="\n".join(lines),
   )
 

@@ -18,13 +18,12 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
 
-import tqdm
 from absl import logging
 
 from robustjax.data import archives, imagenet2012, sources
 from robustjax.errors import Parser, UserError, ended
+from robustjax.runtime import log
 
 STOPPED = 143  # exit status, that of robustjax.main
 
@@ -57,7 +56,8 @@ def prepare(folder: pathlib.Path, data_dir: pathlib.Path) -> None:
     return
   started = time.monotonic()
   print(f"Checking the archives in {folder}", flush=True)
-  found = archives.check(folder)
+  with log.waiting("checking"):
+    found = archives.check(folder)
   _print_archives(found)
   with _claim(family) as unfinished:
     if target.exists():
@@ -185,16 +185,8 @@ def _disk_error(error: Exception, data_dir: pathlib.Path) -> Exception:
   )
 
 
-def _progress(description: str, images: int) -> "tqdm.tqdm[Any]":
-  """A bar with the rate and the time left."""
-  return tqdm.tqdm(
-    desc=description,
-    total=images,
-    unit=" images",
-    dynamic_ncols=True,
-    # A log file wants a line now and then, not ten a second.
-    mininterval=0.5 if sys.stderr.isatty() else 10.0,
-  )
+def _progress(description: str, images: int) -> log.Bar:
+  return log.progress(description, images, 0, "images")
 
 
 def _summary(data_dir: pathlib.Path) -> str:

@@ -12,7 +12,7 @@ from robustjax.errors import Parser, UserError, ended
 from robustjax.report import content, drawing
 from robustjax.report.content import Content
 from robustjax.report.document import FIGURES, HTML, MARKDOWN, render
-from robustjax.runtime import files
+from robustjax.runtime import files, log
 
 # The pictures that a Markdown of its own shows; no other name is ever the tool's.
 _PICTURE = re.compile(
@@ -61,7 +61,8 @@ def write(folders: Sequence[Path], out: Path) -> list[Path]:
     UserError: a folder cannot be read, or the report cannot be written.
   """
   _, earlier = (_earlier(out / form.file, form.mark) for form in (HTML, MARKDOWN))
-  found = content.build(folders)
+  with log.waiting("reading the runs"):
+    found = content.build(folders)
   try:
     return _write(found, out, set(_PICTURE.findall(earlier)))
   except OSError as error:
@@ -88,8 +89,10 @@ def _earlier(path: Path, mark: str) -> str:
 def _write(found: Content, out: Path, earlier: set[str]) -> list[Path]:
   figures = out / FIGURES
   figures.mkdir(parents=True, exist_ok=True)
-  for panel in found.panels:
-    files.write_bytes(figures / f"{panel.name}.png", panel.png())
+  with log.waiting("pictures", total=len(found.panels)) as done:
+    for panel in found.panels:
+      files.write_bytes(figures / f"{panel.name}.png", panel.png())
+      done()
   for form in (HTML, MARKDOWN):
     text = render(form, content.TITLE, vars(found))
     files.write_bytes(out / form.file, text.encode())
