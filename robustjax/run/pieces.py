@@ -67,22 +67,21 @@ def imported(what: str) -> Any:
   Raises:
     UserError: there is no such thing, or its module cannot be imported.
   """
-  module, _, function = what.partition(":")
+  name, _, function = what.partition(":")
   if "" not in sys.path:
     sys.path.insert(0, "")
   try:
-    return getattr(importlib.import_module(module), function)
+    module = importlib.import_module(name)
   except ModuleNotFoundError as error:
     raise UserError(
       f"{what}: there is no module {error.name}; start where it can be imported from,"
       " or put its folder in PYTHONPATH"
     ) from error
-  except AttributeError as error:
-    if function in str(error):
-      raise UserError(f"{what}: the module {module} has no {function}") from error
-    raise UserError(f"{what}: {told(error)}") from error
   except Exception as error:  # whatever somebody's code raises
     raise UserError(f"{what} cannot be imported: {told(error)}") from error
+  if not hasattr(module, function):
+    raise UserError(f"{what}: the module {name} has no {function}")
+  return getattr(module, function)
 
 
 def told(error: Exception) -> str:
