@@ -179,6 +179,24 @@ def own(config: Config) -> dict[str, str]:
   return configs.own(configs.flatten(config))
 
 
+def tracker(config: Config, workdir: Path) -> tuple[str, Callable[..., Any]] | None:
+  """The name of the tracker and what starts it, if there is one.
+
+  Raises:
+    UserError: there is no such tracker.
+  """
+  what = config.train.tracker
+  if not what:
+    return None
+  if what == "wandb" and importlib.util.find_spec("wandb") is None:
+    raise UserError(
+      "config.train.tracker is 'wandb', which is not installed: pip install"
+      " 'robustjax[wandb]'"
+    )
+  values = {"config": configs.plain(config), "workdir": workdir}
+  return what, piece(config, "train.tracker", values, ("id",))
+
+
 def digests(config: Config) -> dict[str, tuple[str, str]]:
   """Which code the pieces are that are not the project's, as far as it is their file.
 
@@ -188,6 +206,8 @@ def digests(config: Config) -> dict[str, tuple[str, str]]:
   """
   found = {}
   for name, what in own(config).items():
+    if name == "train.tracker":
+      continue  # the affair of one host, and of no result
     path = source(what)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path else "not there"
     found[name] = (what, digest)
