@@ -104,7 +104,7 @@ def separate(config: Config) -> bool:
   x = jax.ShapeDtypeStruct((2, 4, 4, 2 * config.model.gn_groups), jnp.float32)
   try:
     layer = maker(domain="adv", statistics="running", groups=1, dtype=jnp.float32)
-    variables = jax.eval_shape(layer.init, jax.random.key(0), x)
+    variables = jax.eval_shape(lambda x: layer.init(jax.random.key(0), x), x)
   except Exception as error:  # whatever somebody's code raises
     what = f"config.model.norm: {config.model.norm}"
     raise UserError(

@@ -67,22 +67,21 @@ def imported(what: str) -> Any:
   Raises:
     UserError: there is no such thing, or its module cannot be imported.
   """
-  module, _, function = what.partition(":")
+  name, _, function = what.partition(":")
   if "" not in sys.path:
     sys.path.insert(0, "")
   try:
-    return getattr(importlib.import_module(module), function)
+    module = importlib.import_module(name)
   except ModuleNotFoundError as error:
     raise UserError(
       f"{what}: there is no module {error.name}; start where it can be imported from,"
       " or put its folder in PYTHONPATH"
     ) from error
-  except AttributeError as error:
-    if function in str(error):
-      raise UserError(f"{what}: the module {module} has no {function}") from error
-    raise UserError(f"{what}: {told(error)}") from error
   except Exception as error:  # whatever somebody's code raises
     raise UserError(f"{what} cannot be imported: {told(error)}") from error
+  if not hasattr(module, function):
+    raise UserError(f"{what}: the module {name} has no {function}")
+  return getattr(module, function)
 
 
 def told(error: Exception) -> str:
@@ -180,6 +179,24 @@ def own(config: Config) -> dict[str, str]:
   return configs.own(configs.flatten(config))
 
 
+def tracker(config: Config, workdir: Path) -> tuple[str, Callable[..., Any]] | None:
+  """The name of the tracker and what starts it, if there is one.
+
+  Raises:
+    UserError: there is no such tracker.
+  """
+  what = config.train.tracker
+  if not what:
+    return None
+  if what == "wandb" and importlib.util.find_spec("wandb") is None:
+    raise UserError(
+      "config.train.tracker is 'wandb', which is not installed: pip install"
+      " 'robustjax[wandb]'"
+    )
+  values = {"config": configs.plain(config), "workdir": workdir}
+  return what, piece(config, "train.tracker", values, ("id",))
+
+
 def digests(config: Config) -> dict[str, tuple[str, str]]:
   """Which code the pieces are that are not the project's, as far as it is their file.
 
@@ -189,6 +206,8 @@ def digests(config: Config) -> dict[str, tuple[str, str]]:
   """
   found = {}
   for name, what in own(config).items():
+    if name == "train.tracker":
+      continue  # the affair of one host, and of no result
     path = source(what)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path else "not there"
     found[name] = (what, digest)

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
@@ -16,7 +17,7 @@ from robustjax.evaluation import compiled, evaluate, trajectory
 from robustjax.evaluation.robustness import images_a_device
 from robustjax.hosts import processes
 from robustjax.hosts.processes import Hosts
-from robustjax.run import network, pretrained, robustness, saved, steps
+from robustjax.run import network, pieces, pretrained, robustness, saved, steps
 from robustjax.run import schedule as schedules
 from robustjax.run import workdir as workdirs
 from robustjax.run.data import Data, data_names, images_of, train_batches
@@ -94,7 +95,8 @@ def train(
   with contextlib.ExitStack() as closing:  # each, also where another fails to
     directory = run.workdir / workdirs.CHECKPOINTS
     known = checkpoint.about(directory, done).records if done else ""
-    metrics_log = metrics.MetricsLog(run.workdir, done, run.leads, known)
+    tracker = pieces.tracker(config, run.workdir)
+    metrics_log = metrics.MetricsLog(run.workdir, done, run.leads, known, tracker)
     closing.callback(metrics_log.close)
     checkpoints = checkpoint.Checkpoints(
       directory,
@@ -278,5 +280,7 @@ def _introduce(run: Run, state: TrainState, done: int, steps: int) -> None:
     f"goes on from step {done} of {steps}" if done else f"has {steps} steps to go"
   )
   log.say(
-    f"{run.workdir} {begins}; the first one compiles.", run.leads and done < steps
+    f"{run.workdir} {begins}; the first one compiles. To watch it: tensorboard"
+    f" --logdir={shlex.quote(str(run.workdir))}",
+    run.leads and done < steps,
   )

@@ -127,6 +127,8 @@ def start(config: Config, workdir: Path, hosts: Hosts) -> Run:
   hosts.agree(_devices())  # or the batch may seem to be what is wrong
   steps.check(config, mesh.size)
   trial.check(config)
+  if hosts.leads:
+    pieces.tracker(config, workdir)
   workdirs.check_beginning(workdir)
   if not workdirs.has_checkpoint(workdir):  # later it does not need its source
     pretrained.check(config)
