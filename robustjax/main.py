@@ -3,6 +3,7 @@
 python -m robustjax.main --config=experiments/mbn_alp.py:mini --workdir=runs/mine
 """
 
+import functools
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from robustjax.hosts.together import Together
 from robustjax.inspect import inspection
 from robustjax.preflight import reached
 from robustjax.report import curves, drawing, table
-from robustjax.run import commandline, saved, stages, start, whole
+from robustjax.run import commandline, saved, stages, start, steps, whole
 from robustjax.run.data import open_data
 from robustjax.runtime import files, log, parallel, preemption, settings
 from robustjax.training.state import TrainState
@@ -35,6 +36,8 @@ def main() -> int:
   with preemption.handed_back(__name__ == "__main__"), Together() as together:
     flags = commandline.parse()
     own = cluster.member(flags.coordinator, flags.processes, flags.process, flags.wait)
+    if own is None:
+      parallel.a_device_a_core(fits=functools.partial(steps.fit, flags.config))
     facts = start.facts(flags.config, flags.workdir)
     hosts = together.meet(own, facts, flags.wait)
     run(flags.config, flags.workdir, hosts, flags.profile)

@@ -238,4 +238,4 @@ def test_help_lists_experiments_and_variants():
     cwd=ROOT, text=True, capture_output=True, timeout=120,
   )  # fmt: skip
   assert process.returncode == 0
-  assert "experiments/mbn_alp.py" in process.stdout and "star" in process.stdout
+  assert "mbn_alp" in process.stdout and "star" in process.stdout

@@ -152,8 +152,8 @@ def test_whether_a_batch_splits_is_json_too(monkeypatch, capsys):
 
 
 def rented():
-  """Of each command in the page and the README that rents a slice: type, words."""
-  for name in ("README.md", "docs/tpu.md"):
+  """Of each command in the documents that rents a slice: type, words."""
+  for name in ("docs/tpu.md",):
     text = (ROOT / name).read_text().replace("\\\n", " ")
     for line in re.findall(r"^launch/tpu.sh run .*$", text, re.MULTILINE):
       words = shlex.split(line, comments=True)

@@ -45,7 +45,7 @@ def test_how_many_steps_are_traced(parse):
 @pytest.mark.parametrize(
   "words, message",
   [
-    (["--config=experiments/mbn_apl.py"], "did you mean experiments/mbn_alp"),
+    (["--config=experiments/mbn_apl.py"], "did you mean mbn_alp"),
     ([MINI, "--wrkdir=x"], "wrkdir.*workdir"),
     ([MINI, "runs/x"], "'runs/x' is not a flag"),
     ([MINI, "--processes=two"], "processes"),

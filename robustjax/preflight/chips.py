@@ -75,7 +75,7 @@ GPUS: Mapping[str, tuple[float, float, float]] = {
 def names(kind: str) -> dict[str, str]:
   """Google Cloud's names of the slices of a kind -> their topologies.
 
-  Example:
+  Examples:
     >>> names("v4")["v4-128"], names("v5e")["v5e-256"]
     ('4x4x4', '16x16')
   """

@@ -14,6 +14,7 @@ from robustjax.evaluation import trajectory
 from robustjax.preflight import programs
 from robustjax.preflight.topology import Target
 from robustjax.preflight.work import Work
+from robustjax.run import network as networks
 from robustjax.run import schedule as schedules
 from robustjax.run import steps
 
@@ -244,7 +245,7 @@ def amount(config: Config) -> Amount:
     validation_batches=-(-config.train.validation_images // values.batch_size),
     attack_steps=config.attack.steps,
     evaluation_batches=-(-values.images // values.batch_size),
-    branches=2 if config.model.norm == "mbn" else 1,
+    branches=2 if networks.separate(config) else 1,
     evaluation_steps=sum(one.readings[-1] for one in plan),
     readings=1 + sum(len(one.readings) for one in plan),
     adaptive_gradients=gradients,

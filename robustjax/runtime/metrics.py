@@ -1,13 +1,14 @@
-"""The records of a run: metrics.jsonl, and the same for TensorBoard."""
+"""The records of a run: metrics.jsonl, the same for TensorBoard and for a tracker."""
 
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from robustjax.runtime import board, files, log
+from robustjax.runtime import tracker as trackers
 
 METRICS, BOARD = "metrics.jsonl", "tensorboard"
 
@@ -25,9 +26,17 @@ class MetricsLog:
       run will write them again. A file with lines that are no records is kept beside.
     writes: False on all processes but one.
     known: the digest of the records until the step; "" if it is not known.
+    tracker: the name of a tracker and what starts it, see `tracker.Tracked`.
   """
 
-  def __init__(self, workdir: Path, step: int, writes: bool = True, known: str = ""):
+  def __init__(
+    self,
+    workdir: Path,
+    step: int,
+    writes: bool = True,
+    known: str = "",
+    tracker: tuple[str, Callable[..., trackers.Tracker]] | None = None,
+  ):
     self._writes, self._sha256 = writes, hashlib.sha256()
     if not writes:
       return
@@ -48,6 +57,9 @@ class MetricsLog:
     files.write_bytes(path, text)
     self._file = path.open("a")
     self._board = board.Board(workdir / BOARD, step, kept)
+    self._tracker = trackers.Tracked(*tracker, workdir, kept) if tracker else None
+    if self._tracker and self._tracker.where:
+      log.say(f"Tracked: {self._tracker.where}")
 
   def write(
     self,
@@ -64,7 +76,7 @@ class MetricsLog:
       epoch: the same in epochs.
       split: "train", "validation" or "test".
       values: name -> number.
-      speeds: name -> number of how fast it went, for TensorBoard alone.
+      speeds: name -> number of how fast it went, for TensorBoard and the tracker alone.
     """
     if not self._writes:
       return
@@ -74,6 +86,8 @@ class MetricsLog:
     self._file.write(line)
     self._file.flush()
     self._board.write(record, speeds)
+    if self._tracker:
+      self._tracker.write(record, speeds)
 
   def sync(self) -> None:
     """Puts the records on the disk, where they outlive this machine."""
@@ -88,6 +102,8 @@ class MetricsLog:
     """Flushes what is written."""
     if self._writes:
       self._board.close()
+      if self._tracker:
+        self._tracker.close()
       self._file.close()
 
 

@@ -107,6 +107,7 @@ def train(
     first * schedule.batch_size,
     "images",
     shows,
+    compiles=True,
   )
   report = _Report(schedule, metrics_log, checkpoints, bar, skipped)
   profile = profile or Profile(Path(), 0)
