@@ -13,7 +13,7 @@ from robustjax.errors import UserError
 from robustjax.evaluate import functions
 from robustjax.evaluation.network import Network
 from robustjax.run import network as networks
-from robustjax.run.commandline import Parser, at_least
+from robustjax.run.commandline import at_least
 from robustjax.run.data import (
   Images,
   Shown,
@@ -102,7 +102,7 @@ class Wanted:
   orientation: str | None = None
 
 
-def add_images(parser: Parser) -> None:
+def add_images(parser: argparse.ArgumentParser) -> None:
   """The flags that `wanted` reads."""
   add = parser.add_argument_group("images: a run brings its own").add_argument
   add("--data", metavar="NAME", help="a TFDS name, a folder or a .npz file")

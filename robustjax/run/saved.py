@@ -56,7 +56,8 @@ def restore(config: Config, run: Path, mesh: Any, at: int | None = None) -> Trai
   Raises:
     UserError: there is none, it is damaged, or it is of another run.
   """
-  state, damaged = newest(config, run, mesh, at)
+  with log.waiting(f"reading the checkpoint of {run}", jax.process_index() == 0):
+    state, damaged = newest(config, run, mesh, at)
   for error in damaged.values():
     log.complain(f"{error}: step {int(state.step)} is taken instead")
   for change in kept.changes(run, config, "model."):

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -22,6 +23,7 @@ from robustjax.run import workdir as workdirs
 from robustjax.run.data import Data, data_names, images_of, train_batches
 from robustjax.runtime import checkpoint, files, log, metrics, parallel, settings
 from robustjax.runtime.preemption import Stop
+from robustjax.runtime.profile import Profile
 from robustjax.training import average, loop
 from robustjax.training.state import TrainState
 
@@ -71,10 +73,22 @@ class Run:
     return jax.random.fold_in(settings.key(self.config.seed), purpose)
 
 
-def train(run: Run) -> TrainState:
-  """Trains to the schedule's end and returns the state there, as it is evaluated."""
+def train(
+  run: Run,
+  profiled: int = 0,
+  at_peak: Callable[[str, bool], Callable[[str], float | None] | None] | None = None,
+) -> TrainState:
+  """Trains to the schedule's end and returns the state there, as it is evaluated.
+
+  Args:
+    run: started.
+    profiled: how many steps are traced, for TensorBoard.
+    at_peak: a kind of device and whether training is in float32 -> the function that
+      the loop takes, if that device's peak is known.
+  """
   config, mesh = run.config, run.mesh
   schedule = schedules.schedule(config)
+  kind, exact = mesh.devices.flat[0].device_kind, config.model.dtype == "float32"
   state = _begin(run)
   done = int(state.step)
   _introduce(run, state, done, schedule.steps)
@@ -104,6 +118,8 @@ def train(run: Run) -> TrainState:
         stop=run.stop,
         skipped=_skipped(run) if run.leads else 0,
         shows=run.leads,
+        profile=Profile(run.workdir / metrics.BOARD, profiled, run.leads),
+        at_peak=at_peak(kind, exact) if at_peak and run.leads else None,
       )
   return average.evaluated(state)
 

@@ -185,6 +185,12 @@ def check(config: Config, devices: int) -> None:
     raise UserError(f"config.eval.attack: {error}") from error
 
 
+def fit(config: Config, devices: int) -> bool:
+  """Whether so many devices can share the batches, in whole groups."""
+  training = config.train.batch_size % (devices * config.model.group) == 0
+  return training and config.eval.batch_size % devices == 0
+
+
 def attacks(config: Config) -> tuple[suite.Attack, ...]:
   """The adaptive attacks that an evaluation ends with."""
   return suite.named(config.eval.attack, Ball("linf", config.eval.eps))

@@ -229,12 +229,12 @@ def finished_evaluation(
   if not path.exists():
     return None
   evaluation = files.read_json(path)
+  if not (isinstance(evaluation.get("rows"), list) and evaluation["rows"]):
+    raise files.Damaged(f"{path} has no rows: move it away and evaluate again")
   saved = evaluation.get("identity")
   if isinstance(saved, dict) and sources.is_path(str(saved.get("data"))):
     saved["data"] = identity.get("data")  # an older one names the place
   log.same_identity(path, saved, identity)
-  if not (isinstance(evaluation.get("rows"), list) and evaluation["rows"]):
-    raise files.Damaged(f"{path} has no rows: move it away and evaluate again")
   if evaluation.get(RUN, run) != run:
     raise UserError(
       f"{path} is of a run of another configuration, whose {CONFIG} is gone: give this"

@@ -10,7 +10,7 @@ from typing import Any
 from robustjax.runtime import board, files, log
 from robustjax.runtime import tracker as trackers
 
-METRICS = "metrics.jsonl"
+METRICS, BOARD = "metrics.jsonl", "tensorboard"
 
 
 class MetricsLog:
@@ -56,7 +56,7 @@ class MetricsLog:
       log.complain(f"{path}: {what}; the file as it was is {aside}")
     files.write_bytes(path, text)
     self._file = path.open("a")
-    self._board = board.Board(workdir / "tensorboard", step, kept)
+    self._board = board.Board(workdir / BOARD, step, kept)
     self._tracker = trackers.Tracked(*tracker, workdir, kept) if tracker else None
     if self._tracker and self._tracker.where:
       log.say(f"Tracked: {self._tracker.where}")
@@ -67,7 +67,7 @@ class MetricsLog:
     epoch: float,
     split: str,
     values: Mapping[str, float],
-    speed: float | None = None,
+    speeds: Mapping[str, float] | None = None,
   ) -> None:
     """Adds one record.
 
@@ -76,7 +76,7 @@ class MetricsLog:
       epoch: the same in epochs.
       split: "train", "validation" or "test".
       values: name -> number.
-      speed: images a second, for TensorBoard and the tracker alone.
+      speeds: name -> number of how fast it went, for TensorBoard and the tracker alone.
     """
     if not self._writes:
       return
@@ -85,9 +85,9 @@ class MetricsLog:
     self._sha256.update(line.encode())
     self._file.write(line)
     self._file.flush()
-    self._board.write(record, speed)
+    self._board.write(record, speeds)
     if self._tracker:
-      self._tracker.write(record, {} if speed is None else {"images_per_second": speed})
+      self._tracker.write(record, speeds)
 
   def sync(self) -> None:
     """Puts the records on the disk, where they outlive this machine."""

@@ -96,11 +96,13 @@ def code(config: Config, form: str, file: str) -> str:
 
   Returns:
     Python, which ends in a line break. Where no class of torchvision's is the network,
-    and for FD's form, a comment alone.
+    and for FD's form and ours, a comment alone.
   """
   model, data = config.model, config.data
   if form == "fd":
     return f"# {file} is for FD's code, whose images are BGR, x / 127.5 - 1.\n"
+  if form == "robustjax":
+    return f"# robustjax.weights.logits_fn({file!r}, branch) is its function.\n"
   if any(is_so for is_so, _ in not_held(config)):
     return (
       f"# {file} has torchvision's names, and a network that is none of its classes:\n"
