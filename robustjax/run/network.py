@@ -60,6 +60,8 @@ def network(
     method=method,
     scan=model.scan,
     remat="none" if attacked and _keeps_signs_alone(config) else model.remat,
+    # TPUs wait for memory, and would keep the activations (benchmarks/README.md).
+    keep_signs=attacked and platform.startswith("tpu"),
   )
 
 
