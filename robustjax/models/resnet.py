@@ -206,7 +206,7 @@ def make(
     ValueError: a depth that is not in `DEPTHS`, or a bottleneck or cardinality of
       basic blocks, which have none.
 
-  Example:
+  Examples:
     >>> net = make(152, norm=norms.batch(("clean", "adv")), dtype=jnp.bfloat16)
     >>> tuple(net.stages)
     (3, 8, 36, 3)
