@@ -136,7 +136,7 @@ def tables(measured: Measured) -> str:
     f" processes took {measured['taken']:.0%} of the cores."
   ]
   if measured["warning"]:
-    parts.append(f"**Warning: {measured['warning']}.**")
+    parts.append(f"**Warning: {measured['warning']}. These figures are no measure.**")
   if cases:
     parts += ["\n".join(part) for part in (_products(cases), _comparison(cases))]
     parts.append("\n".join(_forms(cases)))

@@ -81,7 +81,7 @@ def test_a_part_alone_has_its_own_tables_alone():
 
 def test_a_machine_that_was_not_quiet_says_so_first():
   tables = page.tables({**MEASURED, "warning": "the machine was not quiet"})
-  assert tables.split("\n\n")[1] == "**Warning: the machine was not quiet.**"
+  assert tables.split("\n\n")[1].startswith("**Warning: the machine was not quiet.")
 
 
 def test_only_the_generated_part_is_replaced():

@@ -101,3 +101,11 @@ def test_an_evaluation_reads_after_the_same_steps(tmp_path):
   assert readings == list(config.eval.readings)
   assert cases.CASES["demo_evaluation"].unit == "images x steps/s"
   assert ours.work(case, config) == 110
+
+
+def test_a_machine_without_a_compiler_is_told(monkeypatch):
+  monkeypatch.delenv("CXX", raising=False)
+  monkeypatch.setattr(theirs.shutil, "which", lambda name: None)
+  assert "g++" in theirs.without_compiler()
+  monkeypatch.setattr(theirs.shutil, "which", lambda name: f"/usr/bin/{name}")
+  assert theirs.without_compiler() == ""
