@@ -60,7 +60,7 @@ def _demo(kind: Literal["pgd", "train", "evaluation"], title: str, images: int) 
 
 
 CASES: Mapping[str, Case] = {
-  "resnet50_64": _resnet50(64, 32, 3),
+  "resnet50_64": _resnet50(64, 32, 2),
   "resnet50_224": _resnet50(224, 8, 1),
   "demo_pgd": _demo("pgd", "PGD step of the demo's network, 64 images", 64),
   "demo_train": _demo(
