@@ -55,6 +55,18 @@ class Run:
     return {name: _value(text) for name, text in map(_split, self.overrides)}
 
 
+def typed(text: str) -> Path:
+  """A path as a person types it: no shell expands the ~ of --runs=~/x.
+
+  Raises:
+    Mistake: nobody has this name.
+  """
+  try:
+    return Path(text).expanduser()
+  except RuntimeError as error:
+    raise Mistake(f"{text}: {error}; write the whole path") from error
+
+
 def setting_of(file: Path, words: Sequence[str]) -> tuple[str, str]:
   """The setting and the scale of an experiment's variant, as main names them."""
 
@@ -95,7 +107,7 @@ def run_of(words: Sequence[str], shared: Sequence[str], runs: Path) -> Run:
   base = named["--name"] or "-".join(setting_of(file, chosen))
   in_name = [*([] if named["--name"] else own), *shared]
   name = _name(base, in_name)
-  workdir = Path(named["--workdir"]) if named["--workdir"] else runs / name
+  workdir = typed(named["--workdir"]) if named["--workdir"] else runs / name
   return Run(file, chosen, (*own, *shared), name, workdir)
 
 

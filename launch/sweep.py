@@ -23,7 +23,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from launch.runs import Mistake, Run, check, read_list, run_of
+from launch.runs import Mistake, Run, check, read_list, run_of, typed
 from launch.screen import Member, Screen
 from launch.standing import (
   error_line,
@@ -219,14 +219,14 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[Run]]:
   add("settings", nargs="*", metavar="SETTING", help="experiments/FILE.py:words")
   add(
     "--list",
-    type=Path,
+    type=typed,
     metavar="FILE",
     help="a line a run: the setting and its --config.section.name=value, --name=NAME,"
     " --workdir=DIR; # begins a comment",
   )
   add(
     "--runs",
-    type=Path,
+    type=typed,
     default=Path("runs"),
     metavar="DIR",
     help="where the runs' folders go, and their logs in DIR/logs; default: runs",

@@ -16,6 +16,7 @@ from robustjax.run import network as networks
 from robustjax.run.commandline import Parser, at_least
 from robustjax.run.data import Images, Shown, data_names, images_of, open_data, shown
 from robustjax.runtime import parallel
+from robustjax.runtime.paths import typed
 from robustjax.weights.opened import opened
 
 # Mean and std of x -> (x - mean) / std: a value for all channels, or one a channel.
@@ -149,7 +150,7 @@ def open_subject(what: str, wanted: Wanted, mesh: Any) -> Subject:
   Raises:
     UserError: there is none of them, no such images, or they do not fit.
   """
-  path = Path(what).expanduser()
+  path = typed(what)
   if ":" in what and not path.exists():
     return _of_function(what, wanted)
   return _of_weights(path, wanted, mesh)

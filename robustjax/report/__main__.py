@@ -15,6 +15,7 @@ from robustjax.report import content, drawing
 from robustjax.report.content import Content
 from robustjax.report.document import FIGURES, HTML, MARKDOWN, render
 from robustjax.runtime import files
+from robustjax.runtime.paths import typed
 
 # The pictures that a Markdown of its own shows; no other name is ever the tool's.
 _PICTURE = re.compile(
@@ -36,9 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments: `sys.argv` without the program if None.
   """
   parser = _Parser("python -m robustjax.report", description=__doc__.splitlines()[0])
-  parser.add_argument("runs", nargs="+", type=Path, help="folders with runs in them")
+  parser.add_argument("runs", nargs="+", type=typed, help="folders with runs in them")
   parser.add_argument(
-    "--out", type=Path, required=True, help="folder for index.html and report.md"
+    "--out", type=typed, required=True, help="folder for index.html and report.md"
   )
 
   def command() -> None:

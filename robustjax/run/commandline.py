@@ -13,6 +13,7 @@ from robustjax.config import Config
 from robustjax.config import flags as config_flags
 from robustjax.errors import UserError
 from robustjax.run import workdir as workdirs
+from robustjax.runtime.paths import typed as path
 
 _WAIT = 120  # seconds for all processes to come
 
@@ -97,18 +98,6 @@ class Parser(argparse.ArgumentParser):
     self.add_argument("--processes", type=at_least(1), help="how many there are")
     self.add_argument("--process", type=at_least(0), help="which one this is")
     self.add_argument("--wait", type=at_least(1), default=_WAIT, help="%(default)s s")
-
-
-def path(text: str) -> Path:
-  """A path as a person types it: no shell expands the ~ of --workdir=~/x.
-
-  Raises:
-    UserError: nobody has this name.
-  """
-  try:
-    return Path(text).expanduser()
-  except RuntimeError as error:
-    raise UserError(f"{text}: {error}; write the whole path") from error
 
 
 def at_least(low: int) -> Callable[[str], int]:
