@@ -183,7 +183,7 @@ def _trying(what: str) -> Iterator[None]:
   """What somebody's code raises becomes a line."""
   try:
     yield
-  except UserError:
-    raise
+  except UserError as error:  # to which JAX adds lines
+    raise UserError(str(error).splitlines()[0]) from error
   except Exception as error:
     raise UserError(f"{what}: {pieces.told(error)}") from error
