@@ -283,6 +283,11 @@ def main(
   except UserError as error:
     print(f"error: {line(error)}", file=sys.stderr)
     return MISTAKE
+  print(
+    f"To watch them: tensorboard --logdir={shlex.quote(str(known.runs))}; their logs:"
+    f" {logs}",
+    flush=True,
+  )
   members = [Member(run, logs / f"{run.name}.log") for run in runs]
   return Sweep(members, command, Screen(sys.stdout), patience).work()
 
