@@ -30,9 +30,21 @@ NUMBERS = ("NHWC", "HWIO", "NHWC")
 )
 @pytest.mark.parametrize("form", [conv.shifted, conv.looped, conv.fenced])
 def test_equals_lax(form, side, size, stride, padding, groups):
+  check_equals_lax(form, side, size, stride, padding, groups, 3, 4)
+
+
+@pytest.mark.parametrize(
+  "side, size, stride, padding", [(8, 7, 1, "SAME"), (9, 3, 2, ((1, 1), (1, 1)))]
+)
+def test_each_channel_by_itself_equals_lax(side, size, stride, padding):
+  check_equals_lax(conv.looped, side, size, stride, padding, 5, 1, 1)
+
+
+def check_equals_lax(form, side, size, stride, padding, groups, channels, features):
   noise = np.random.default_rng(0)
-  x = noise.normal(size=(2, side, side, 3 * groups)).astype(np.float32)
-  kernel = noise.normal(size=(size, size, 3, 4 * groups)).astype(np.float32)
+  x = noise.normal(size=(2, side, side, channels * groups)).astype(np.float32)
+  shape = (size, size, channels, features * groups)
+  kernel = noise.normal(size=shape).astype(np.float32)
   others = {"dimension_numbers": NUMBERS, "feature_group_count": groups}
 
   def theirs(x, kernel):
@@ -76,6 +88,9 @@ def test_refuses_what_it_does_not_know():
   images, kernel = jnp.ones((1, 8, 8, 3)), jnp.ones((3, 3, 3, 3))
   with pytest.raises(NotImplementedError):
     conv.shifted(images, kernel, (1, 1), "SAME", rhs_dilation=(2, 2))
+  by_itself = {"feature_group_count": 3, "rhs_dilation": (2, 2)}
+  with pytest.raises(NotImplementedError):
+    conv.looped(images, kernel[:, :, :1], (1, 1), "SAME", **by_itself)
 
 
 @pytest.mark.parametrize(("stride", "fences"), [(1, 0), (2, 1)])

@@ -138,6 +138,33 @@ def test_wrong_content_of_the_training_archive(folder, classes, says):
   refused(folder, says)
 
 
+LEAVE = ["../n01440764.tar", "/etc/n01440764.tar", "n01440764.tar/../../x", "..", "."]
+
+
+@pytest.mark.parametrize("name", LEAVE)
+def test_a_member_cannot_leave_its_folder(folder, name):
+  (folder / tars.TRAIN).write_bytes(tars.tar({name: tars.tar({"x": b"x"})}))
+  refused(folder, "holds .*(a folder or what is in one|where <synset>.tar)")
+  image = name.replace(".tar", "_1.JPEG")
+  (folder / tars.TRAIN).write_bytes(inner({"n01440764.tar": {image: b"x"}}))
+  refused(folder, "holds .*(a folder or what is in one|in n01440764.tar)")
+  (folder / tars.TRAIN).write_bytes(inner({"n01440764.tar": {"n01440764_1.JPEG": b""}}))
+  (folder / tars.VALIDATION).write_bytes(tars.tar({name: b"x"}))
+  refused(folder, "holds .*(a folder or what is in one|where ILSVRC)", tars.VALIDATION)
+
+
+@pytest.mark.parametrize(
+  "kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE]
+)
+def test_a_member_is_nothing_but_a_file(folder, kind):
+  stream, member = io.BytesIO(), tarfile.TarInfo("n01440764.tar")
+  member.type, member.linkname = kind, "/etc/passwd"
+  with tarfile.open(fileobj=stream, mode="w") as archive:
+    archive.addfile(member)
+  (folder / tars.TRAIN).write_bytes(stream.getvalue())
+  refused(folder, "holds n01440764.tar, a folder or what is in one")
+
+
 def test_class_that_is_no_tar(folder):
   (folder / tars.TRAIN).write_bytes(tars.tar({"n01440764.tar": b"x" * 2000}))
   refused(folder, "n01440764.tar in it holds nothing, or is no tar")

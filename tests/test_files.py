@@ -1,5 +1,8 @@
 """Files are whole or not there, and what was not written is not believed."""
 
+import os
+
+import matplotlib.figure
 import numpy as np
 import pytest
 
@@ -72,3 +75,69 @@ def test_arrays_come_back(tmp_path):
   files.write_array(tmp_path / "x.npy", np.arange(3))
   with np.load(tmp_path / "x.npz") as found:
     np.testing.assert_array_equal(found["a"], np.load(tmp_path / "x.npy"))
+
+
+def changes(whole, every=1):
+  """A file with each byte changed, cut short at each place, and with a tail."""
+  for at in range(0, len(whole), every):
+    changed = bytearray(whole)
+    changed[at] ^= 1 << at % 8
+    yield bytes(changed)
+    yield whole[:at]
+  yield whole + b"\0"
+
+
+def test_every_change_of_a_picture_is_found(tmp_path):
+  path = tmp_path / "x.png"
+  assert not files.is_picture(path)
+  files.write_picture(path, matplotlib.figure.Figure(figsize=(0.2, 0.2)))
+  assert files.is_picture(path)
+  for content in changes(path.read_bytes()):
+    path.write_bytes(content)
+    assert not files.is_picture(path)
+
+
+def test_every_change_of_arrays_is_damage(tmp_path):
+  path = tmp_path / "x.npz"
+  arrays = {"a": np.arange(300), "names": np.array(["one", "two"])}
+  files.write_arrays(path, arrays)
+  whole = path.read_bytes()
+  for content in changes(whole, every=3):
+    path.write_bytes(content)
+    try:
+      found = files.read_arrays(path)  # the digest may be gone, as in older ones
+    except files.Damaged as error:
+      assert str(path) in str(error)
+      continue
+    for name, array in arrays.items():
+      np.testing.assert_array_equal(found[name], array)
+
+
+def test_arrays_that_would_run_code_or_fill_the_memory_are_damage(
+  tmp_path, monkeypatch
+):
+  path = tmp_path / "x.npz"
+  np.savez(path, a=np.array([{"an": "object"}], dtype=object))
+  with pytest.raises(files.Damaged, match="allow_pickle"):
+    files.read_arrays(path)
+  files.write_arrays(path, {"a": np.zeros(1000)})
+  monkeypatch.setattr(files, "MOST", 4000)
+  with pytest.raises(files.Damaged, match="8,128 bytes"):
+    files.read_arrays(path)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "sparse", "device"])
+def test_what_is_no_file_or_too_large_is_not_read(tmp_path, kind):
+  path = tmp_path / "x"
+  if kind == "pipe":
+    os.mkfifo(path)
+  elif kind == "folder":
+    path.mkdir()
+  elif kind == "sparse":
+    with path.open("wb") as file:
+      file.truncate(2**31)
+  else:
+    path.symlink_to("/dev/zero")
+  for read in (files.content, files.read_json, files.read_arrays):
+    with pytest.raises(files.Damaged, match=str(path)):
+      read(path)

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import re
 
 import numpy as np
@@ -129,6 +130,49 @@ def test_a_mistake_is_one_line(tmp_path, monkeypatch, capsys, arguments, says):
 
 # What stands in no file that a run wrote: too large, not finite, or of another kind.
 ODD = (10**400, -1, float("nan"), float("inf"), "x", "$\\bad{$", None, [], {}, True)
+
+
+EVIL = "<script>alert(1)</script>"
+OF_A_RUN = ("config.json", "metrics.jsonl", "evaluation.json", "statistics.json",
+            "examples.npz", "evaluations/x/summary.json", "evaluations/x/images.jsonl",
+            "audits/x/audit.json", "card.json")  # fmt: skip
+
+
+def _sparse(path):
+  with path.open("wb") as file:
+    file.truncate(2**31)  # it takes as much memory, and nothing on the disk
+
+
+NO_FILES = (
+  os.mkfifo,  # whoever opens it waits for ever
+  _sparse,
+  lambda path: path.symlink_to("/dev/zero"),
+  lambda path: path.symlink_to(path.name),
+  lambda path: path.mkdir(),
+)
+
+
+def test_a_hostile_folder_gives_an_inert_page(tmp_path):
+  runs = tmp_path / "runs"
+  for name in OF_A_RUN:
+    for number, made in enumerate(NO_FILES):
+      folder = runs / EVIL[:8] / f"{name.replace('/', '-')}-{number}"
+      path = make.make(folder, "adv") / name
+      path.parent.mkdir(parents=True, exist_ok=True)
+      path.unlink(missing_ok=True)
+      made(path)
+      (folder / "up").symlink_to(runs, target_is_directory=True)
+  evil = make.make(runs / "evil", "adv")
+  values = json.loads((evil / "config.json").read_text())
+  values |= {"setting": "../../../" + EVIL, "scale": "mini"}
+  (evil / "config.json").write_text(json.dumps(values))
+  before = {p.relative_to(runs) for p in runs.rglob("*")}
+  assert report.main([str(runs), f"--out={tmp_path / 'out'}"]) == 0
+  assert {p.relative_to(runs) for p in runs.rglob("*")} == before
+  assert {p.name for p in tmp_path.iterdir()} == {"runs", "out"}
+  for name in ("index.html", "report.md"):
+    page = (tmp_path / "out" / name).read_text()
+    assert "<script>alert" not in page and len(page) < 2**22
 
 
 def _places(value, path=()):

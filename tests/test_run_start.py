@@ -1,13 +1,17 @@
 """What hosts compare before a run starts, and what helps where images are missing."""
 
+import json
 import sys
 from pathlib import Path
 
 import pytest
 
 from experiments import mbn_alp
+from robustjax import config
 from robustjax.errors import UserError
-from robustjax.run import start
+from robustjax.hosts.processes import Hosts
+from robustjax.run import stages, start, workdir
+from robustjax.runtime import files
 
 
 def test_where_a_host_has_its_images_is_its_own_affair():
@@ -27,3 +31,48 @@ def test_without_imagenet_the_mini_scale_is_named(monkeypatch, tmp_path):
   c.data.data_dir = str(tmp_path)
   with pytest.raises(UserError, match="--config=experiments/mbn_alp.py:star,mini$"):
     start._open(c)
+
+
+@pytest.fixture
+def complete(tmp_path):
+  """The configuration and the folder of a complete run with a checkpoint."""
+  c = mbn_alp.get_config("mini")
+  workdir.claim(tmp_path, c).close()
+  about = {"shapes": {}, "sha256": {}, "run": config.plain(c)}
+  folder = tmp_path / workdir.CHECKPOINTS / "7"
+  folder.mkdir(parents=True)
+  metadata = json.dumps({"custom_metadata": about})
+  (folder / "_CHECKPOINT_METADATA").write_text(metadata)
+  identity = stages.evaluation_identity(c)
+  saved = {"rows": [1], "identity": identity, workdir.RUN: workdir.digest(c)}
+  files.write_json(tmp_path / workdir.EVALUATION, saved)
+  assert start.finished(c, tmp_path, Hosts())
+  return c, tmp_path
+
+
+@pytest.mark.parametrize("name", [workdir.CONFIG, workdir.EVALUATION])
+@pytest.mark.parametrize("content", ["", "[]", '{"seed": ', "changed by hand"])
+def test_what_can_be_made_anew_is_set_aside(complete, capsys, name, content):
+  c, folder = complete
+  path = folder / name
+  text = path.read_text()
+  path.write_text(text.replace("0", "1") if content == "changed by hand" else content)
+  evaluation = start.finished(c, folder, Hosts())
+  assert bool(evaluation) == (name == workdir.CONFIG)
+  assert not path.exists() and path.with_name(f"{name}.damaged").exists()
+  assert f"it is {name}.damaged now, and made anew" in capsys.readouterr().err
+
+
+def test_what_cannot_be_made_anew_is_refused_and_stays(complete):
+  c, folder = complete
+  path = folder / workdir.CHECKPOINTS / "7"
+  (folder / workdir.EVALUATION).write_text("{")
+  path.rename(folder / "elsewhere")
+  with pytest.raises(files.Damaged, match=workdir.EVALUATION):
+    start.finished(c, folder, Hosts())
+  (folder / "elsewhere").rename(path)
+  (path / "_CHECKPOINT_METADATA").write_text("{")  # what run it is, nothing says now
+  (folder / workdir.CONFIG).write_text("{")
+  with pytest.raises(files.Damaged, match=workdir.CONFIG):
+    start.finished(c, folder, Hosts())
+  assert not list(folder.glob("*.damaged"))

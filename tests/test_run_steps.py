@@ -63,6 +63,18 @@ def test_batches_that_the_devices_do_not_divide_are_refused(name, value):
     steps.check(c, 8)
 
 
+def test_a_run_takes_as_many_devices_as_its_batches_can_be_cut_over():
+  c = mbn_alp.get_config("mini")
+  fitting = [devices for devices in range(1, 9) if steps.fit(c, devices)]
+  assert fitting == [1, 2]
+  for devices in range(1, 9):
+    if devices in fitting:
+      steps.check(c, devices)
+    else:
+      with pytest.raises(UserError, match="does not split"):
+        steps.check(c, devices)
+
+
 def test_validation_counts_the_last_images(monkeypatch):
   c = mbn_alp.get_config("mini")
   c.train.validation_images = 24

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from launch import runs, standing
-from launch.screen import Member, Screen
 from robustjax import config as configs
+from robustjax.sweep import runs, standing
+from robustjax.sweep.screen import Member, Screen
 
 ROOT = Path(__file__).parents[1]
 TINY = [
@@ -83,7 +83,7 @@ rows = [
 """
 # A SIGHUP that whoever runs the tests ignores would be ignored here too.
 DRIVER = (
-  "import signal, sys; from launch import sweep;"
+  "import signal, sys; from robustjax.sweep import __main__ as sweep;"
   " signal.signal(signal.SIGHUP, signal.SIG_DFL); sys.exit(sweep.main({}))"
 )
 STRONGEST = "PGD-50 50.0% clean, 79.3% adv"

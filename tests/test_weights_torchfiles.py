@@ -92,6 +92,17 @@ def test_a_tensor_that_cannot_be(tmp_path, form, opcodes, why):
   assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("root", ["../../x", "/tmp/x", "a/../../..", "C:", "\x1b[2J"])
+def test_a_zip_is_read_in_memory_whatever_its_names(tmp_path, monkeypatch, root):
+  (tmp_path / "here").mkdir()
+  monkeypatch.chdir(tmp_path / "here")
+  path = torch_zip(tmp_path / "w")
+  contents = [(k.replace("archive", root), v) for k, v in members(path).items()]
+  path.write_bytes(zip_of(contents))
+  same(files.read(path).arrays, ARRAYS)
+  assert [p.name for p in tmp_path.rglob("*")] == ["here", "w"]
+
+
 @pytest.mark.parametrize(
   ("change", "why"),
   [

@@ -113,14 +113,15 @@ def attacked_images(
   batch = images_of(config, source).read([evaluated[i] for i in chosen])
   steps = choice.steps or max(values.readings)
   (plan,) = trajectory.trajectories((steps,), values.eps, values.step_size)
-  branch = "adv" if config.model.norm == "mbn" else "all"
+  branches = network.branches(config, state.variables)
+  branch = network.usual(branches)
   (device,) = state.step.devices()
   platform = parallel.platform(device)
   log.complain(f"{count} images against PGD-{steps}; it compiles first.")
   arrays = examples(
     network.logits_fn(config, platform, exact=True),
     network.logits_fn(config, platform, attacked=True, exact=True),
-    network.branches(config, state.variables)[branch],
+    branches[branch],
     batch,
     jax.random.fold_in(settings.key(choice.seed), _KEY),
     steps=steps,

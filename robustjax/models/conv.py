@@ -9,7 +9,7 @@ the input of a strided convolution, a norm and a ReLU, into the gradient of its 
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -51,7 +51,13 @@ def looped(
   padding: str | Sequence[tuple[int, int]],
   **unused: Any,
 ) -> jax.Array:
-  """`flipped` where it can be and is faster, else `shifted`, whose arguments it has."""
+  """`flipped` where it can be and is faster, else `shifted`, whose arguments it has.
+
+  One that takes each channel by itself is `depthwise`.
+  """
+  if unused.get("feature_group_count", 1) == images.shape[-1] == kernel.shape[-1] > 1:
+    _check_undilated(unused)
+    return depthwise(images, kernel, window_strides, padding)
   side, channels = min(images.shape[1:3]), max(kernel.shape[2:])
   pads = _pads(images, kernel, window_strides, padding)
   keeps_the_size = pads == [(size // 2, size // 2) for size in kernel.shape[:2]]
@@ -142,22 +148,10 @@ def shifted(
   Raises:
     NotImplementedError: for dilation.
   """
-  dilations = (*unused.get("lhs_dilation", ()), *unused.get("rhs_dilation", ()))
-  if any(d != 1 for d in dilations):
-    raise NotImplementedError("shifted convolutions know no dilation")
+  _check_undilated(unused)
   height, width, channels, features = kernel.shape
-  down, right = window_strides
-  pads = _pads(images, kernel, window_strides, padding)
-  padded = jnp.pad(images, ((0, 0), *pads, (0, 0)))
-  rows = (padded.shape[1] - height) // down + 1
-  columns = (padded.shape[2] - width) // right + 1
-  views = [
-    padded[
-      :, i : i + (rows - 1) * down + 1 : down, j : j + (columns - 1) * right + 1 : right
-    ]
-    for i in range(height)
-    for j in range(width)
-  ]
+  views = _views(images, kernel, window_strides, padding)
+  rows, columns = views[0].shape[1:3]
   inputs, groups = height * width * channels, feature_group_count
   if groups == 1:
     matrix, images = kernel.reshape(inputs, features), jnp.concatenate(views, -1)
@@ -168,3 +162,52 @@ def shifted(
   # XLA's products with groups in the middle take twice as long.
   made = jnp.matmul(split.swapaxes(0, 1), matrices.swapaxes(0, 1), precision=precision)
   return made.swapaxes(0, 1).reshape(images.shape[0], rows, columns, features)
+
+
+def depthwise(
+  images: jax.Array,
+  kernel: jax.Array,
+  window_strides: Sequence[int],
+  padding: str | Sequence[tuple[int, int]],
+) -> jax.Array:
+  """A convolution of each channel by itself, as a sum over the kernel's shifted views.
+
+  Args:
+    images: [n, h, w, c].
+    kernel: [kh, kw, 1, c].
+    window_strides: vertical and horizontal stride.
+    padding: "SAME", "VALID", or (low, high) for each side.
+
+  Returns:
+    [n, h', w', c], equal to `lax.conv_general_dilated` to rounding.
+  """
+  views = _views(images, kernel, window_strides, padding)
+  weights = kernel.reshape(-1, kernel.shape[-1])
+  total = views[0] * weights[0]
+  for view, weight in zip(views[1:], weights[1:], strict=True):
+    total += view * weight
+  return total
+
+
+def _check_undilated(others: Mapping[str, Any]) -> None:
+  dilations = (*others.get("lhs_dilation", ()), *others.get("rhs_dilation", ()))
+  if any(d != 1 for d in dilations):
+    raise NotImplementedError("shifted convolutions know no dilation")
+
+
+def _views(
+  images: jax.Array, kernel: jax.Array, strides: Sequence[int], padding: Any
+) -> list[jax.Array]:
+  """The images as each element of the kernel meets them: [n, h', w', c] each."""
+  (height, width), (down, right) = kernel.shape[:2], strides
+  pads = _pads(images, kernel, strides, padding)
+  padded = jnp.pad(images, ((0, 0), *pads, (0, 0)))
+  rows = (padded.shape[1] - height) // down + 1
+  columns = (padded.shape[2] - width) // right + 1
+  return [
+    padded[
+      :, i : i + (rows - 1) * down + 1 : down, j : j + (columns - 1) * right + 1 : right
+    ]
+    for i in range(height)
+    for j in range(width)
+  ]

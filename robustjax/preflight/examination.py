@@ -9,7 +9,7 @@ from robustjax.config import Config
 from robustjax.errors import UserError
 from robustjax.preflight import chips, compiling, programs
 from robustjax.preflight.answers import Compiled
-from robustjax.preflight.forecast import Forecast, forecast_of
+from robustjax.preflight.forecast import Forecast, Roof, forecast_of, roof
 from robustjax.preflight.largest import Largest, largest
 from robustjax.preflight.programs import Program
 from robustjax.preflight.topology import Target
@@ -100,6 +100,11 @@ class Examined:
       for one in self.checked
     )
 
+  def roof(self, one: Checked) -> Roof | None:
+    """Of one of its programs; None where it does not fit or no peak is published."""
+    work = one.compiled.work
+    return roof(one.program.name, work, self.config, self.target) if work else None
+
   @property
   def images(self) -> int:
     """Training images a device."""
@@ -120,7 +125,7 @@ def examine(
   Args:
     config: checked.
     target: from `topology`.
-    utilisation: the assumed part of the peak.
+    utilisation: the assumed part of the roof.
     cache: where results are kept; nowhere if None.
     look_for_largest: whether to compile other batch sizes too; on TPUs until memory is
       assigned.

@@ -50,11 +50,17 @@ def moved(workdir: Path, config: Config) -> bool:
 
 def _recorded(workdir: Path) -> dict[str, Any]:
   """What the run in the folder says of itself; empty if none has begun."""
-  path, directory = workdir / workdirs.CONFIG, workdir / workdirs.CHECKPOINTS
+  path = workdir / workdirs.CONFIG
   if path.exists() and (
     workdirs.has_checkpoint(workdir) or (workdir / workdirs.EVALUATION).exists()
   ):
     return files.read_json(path)
+  return of_checkpoints(workdir)
+
+
+def of_checkpoints(workdir: Path) -> dict[str, Any]:
+  """What its checkpoints say of a run, without config.json; empty if nothing."""
+  directory = workdir / workdirs.CHECKPOINTS
   for step in reversed(checkpoint.steps(directory)):
     with contextlib.suppress(files.Damaged):
       return dict(checkpoint.about(directory, step).run)

@@ -1,6 +1,7 @@
 """How a run starts: what must hold, on every host, before anything compiles."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,11 @@ from robustjax.errors import UserError
 from robustjax.evaluation import evaluate
 from robustjax.hosts import processes
 from robustjax.hosts.processes import Hosts
-from robustjax.run import place, pretrained, steps
+from robustjax.run import kept, pieces, place, pretrained, steps, trial
 from robustjax.run import workdir as workdirs
 from robustjax.run.data import Data, open_data
 from robustjax.run.stages import Run, evaluation_identity
-from robustjax.runtime import parallel
+from robustjax.runtime import files, log, parallel
 from robustjax.runtime.preemption import Stop
 
 # Where and how a host reads its images is its own affair.
@@ -30,7 +31,11 @@ def facts(config: Config, workdir: Path) -> dict[str, Any]:
   values = {f"config.{k}": v for k, v in configs.flatten(config).items()}
   for name in _OF_A_HOST:
     del values[f"config.{name}"]
-  return {**values, **installation(), "--workdir": str(workdir)}
+  of_pieces = {
+    f"the digest of config.{name}={what}": digest
+    for name, (what, digest) in pieces.digests(config).items()
+  }
+  return {**values, **of_pieces, **installation(), "--workdir": str(workdir)}
 
 
 def installation() -> dict[str, str]:
@@ -53,13 +58,24 @@ def code() -> dict[str, str]:
 def finished(config: Config, workdir: Path, hosts: Hosts) -> dict[str, Any] | None:
   """The evaluation that the folder holds, if the run is complete.
 
+  What is damaged is set aside where it can be made anew.
+
   Raises:
     UserError: the folder holds another run, or another evaluation.
   """
-  workdirs.check(workdir, config)
-  evaluation = workdirs.finished_evaluation(
-    workdir, evaluation_identity(config), workdirs.digest(config)
-  )
+  evaluation, damaged = None, {}
+  try:
+    workdirs.check(workdir, config)
+  except files.Damaged as error:
+    damaged[workdirs.CONFIG] = error
+  try:
+    evaluation = workdirs.finished_evaluation(
+      workdir, evaluation_identity(config), workdirs.digest(config)
+    )
+  except files.Damaged as error:
+    damaged[workdirs.EVALUATION] = error
+  if damaged:
+    _set_aside(workdir, damaged, workdirs.RUN in (evaluation or {}), hosts)
   if evaluation and place.moved(workdir, config):
     place.check(workdir, config, open_data(config).digest())
   complete = {f"whether {workdirs.EVALUATION} is in {workdir}": bool(evaluation)}
@@ -67,6 +83,36 @@ def finished(config: Config, workdir: Path, hosts: Hosts) -> dict[str, Any] | No
   if evaluation and hosts.leads:
     (workdir / evaluate.PROGRESS).unlink(missing_ok=True)
   return evaluation
+
+
+def _set_aside(
+  workdir: Path, damaged: Mapping[str, files.Damaged], known: bool, hosts: Hosts
+) -> None:
+  """Sets damaged files aside, so that they are made anew.
+
+  Args:
+    workdir: their folder.
+    damaged: the name of each, and what is wrong with it.
+    known: whether the evaluation says that the run is this one.
+    hosts: the processes.
+
+  Raises:
+    Damaged: the run cannot be known without one, or not be evaluated again.
+  """
+  anew = {
+    workdirs.CONFIG: known or bool(place.of_checkpoints(workdir)),
+    workdirs.EVALUATION: workdirs.has_checkpoint(workdir),
+  }
+  for name, error in damaged.items():
+    if not anew[name]:
+      raise error
+  hosts.agree({"the damaged files": sorted(damaged)}, remedy=processes.ONE_WORKDIR)
+  for name in damaged if hosts.leads else ():
+    aside = files.set_aside(workdir / name).name
+    log.complain(
+      f"{workdir / name} is not what was written: it is {aside} now, and made anew"
+    )
+  hosts.agree({})  # nobody reads on before
 
 
 def start(config: Config, workdir: Path, hosts: Hosts) -> Run:
@@ -80,13 +126,19 @@ def start(config: Config, workdir: Path, hosts: Hosts) -> Run:
   mesh = parallel.mesh()
   hosts.agree(_devices())  # or the batch may seem to be what is wrong
   steps.check(config, mesh.size)
+  trial.check(config)
+  if hosts.leads:
+    pieces.tracker(config, workdir)
   workdirs.check_beginning(workdir)
   if not workdirs.has_checkpoint(workdir):  # later it does not need its source
     pretrained.check(config)
   data = _open(config)
   digest = data.digest()
   place.check(workdir, config, digest)
+  kept.check(workdir, config)
   lock = workdirs.claim(workdir, config, digest) if hosts.leads else None
+  if lock:
+    kept.keep(workdir, config)
   images = _images(data) | {"the names of the images": digest}
   holder = hosts.agree(images, workdirs.holder(workdir), processes.ONE_DATA_SET)
   workdirs.await_holder(workdir, holder)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from robustjax.config import Config
 from robustjax.evaluation import ledger
+from robustjax.run import place
 from robustjax.run import workdir as workdirs
 from robustjax.runtime import checkpoint, files, log, metrics
 
@@ -20,7 +21,8 @@ def look(workdir: Path, config: Config) -> None:
     config: of the run.
   """
   if not (workdir / workdirs.CONFIG).exists():
-    workdirs.claim(workdir, config).close()
+    names = place.of_checkpoints(workdir).get(workdirs.FILES, "")
+    workdirs.claim(workdir, config, names).close()
   path = workdir / metrics.METRICS
   known = _records(workdir)
   content = path.read_bytes() if path.exists() else b""

@@ -147,6 +147,8 @@ def content(path: Path, most: int = MOST) -> bytes:
   def opener(name: str, flags: int) -> int:
     return os.open(name, flags | os.O_NONBLOCK)  # or a pipe would hold us
 
+  if path.is_dir():
+    raise Damaged(f"{path} is not a file")
   with open(path, "rb", opener=opener) as file:
     found = os.fstat(file.fileno())
     if not stat.S_ISREG(found.st_mode):

@@ -1,7 +1,7 @@
 """Weights of other projects, and of ours, in and out.
 
-python -m robustjax.weights import R152.npz --out=runs/R152
-python -m robustjax.weights export runs/R152 --to=safetensors --out=R152.safetensors
+robustjax weights import R152.npz --out=runs/R152
+robustjax weights export runs/R152 --to=safetensors --out=R152.safetensors
 """
 
 import argparse
@@ -13,13 +13,11 @@ from typing import Any, get_args
 import jax
 from absl import logging
 
-from robustjax.errors import UserError
-from robustjax.run.commandline import Parser, above, at_least
+from robustjax.errors import MISTAKE, Parser, UserError
+from robustjax.run.commandline import above, at_least
 from robustjax.runtime import log, parallel
 from robustjax.weights import exported, imported, opened, pytorch, recognise, words
 from robustjax.weights.imported import Said
-
-MISTAKE = 2  # the exit status of main.py
 
 
 def _of_one(text: str) -> tuple[float, ...]:
@@ -56,12 +54,11 @@ _FLAGS: dict[str, tuple[str, Callable[[str], Any] | tuple[str, ...], str]] = {
 def parser() -> Parser:
   """The flags."""
   made = Parser(
-    prog="python -m robustjax.weights",
+    "robustjax weights",
     description="Makes a run of a file of weights, or a file of a run.",
-    allow_abbrev=False,
   )
   commands = made.add_subparsers(dest="command", required=True)
-  take = commands.add_parser("import", allow_abbrev=False, help="a run of a file",
+  take = commands.add_parser("import", help="a run of a file",
     description="Makes DIR a run of the weights in FILE: for robustjax.evaluate,"
     " .audit, .inspect, .report, .weights export, --config.init.run=DIR.")  # fmt: skip
   add = take.add_argument
@@ -76,7 +73,7 @@ def parser() -> Parser:
       add(f"--{flag}", choices=kind, help=what)
     else:
       add(f"--{flag}", type=kind, help=what)
-  give = commands.add_parser("export", allow_abbrev=False, help="a file of a run",
+  give = commands.add_parser("export", help="a file of a run",
     description="Writes a branch of a run, and prints the Python code that reads it."
     )  # fmt: skip
   add = give.add_argument

@@ -13,6 +13,7 @@ from robustjax.config import Config
 from robustjax.errors import UserError
 from robustjax.models import blocks
 from robustjax.run import network as networks
+from robustjax.run import pieces
 from robustjax.runtime import files
 from robustjax.weights import layouts, pytorch, safetensors, torchfiles
 from robustjax.weights.files import File
@@ -50,6 +51,11 @@ def arrays(
   Raises:
     UserError: there is no such branch, or the layout cannot hold the network.
   """
+  if own := {n: v for n, v in pieces.own(config).items() if n.startswith("model.")}:
+    name, what = next(iter(own.items()))
+    raise UserError(
+      f"no form has room for config.{name}={what}: export a ResNet with BN, MBN or GN"
+    )
   if form == "robustjax":
     if branch:
       raise UserError("robustjax is the form of all branches: leave --branch out")

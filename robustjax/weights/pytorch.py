@@ -70,7 +70,7 @@ def not_held(config: Config) -> Iterator[tuple[Any, str]]:
   yield model.stem != "imagenet", f"config.model.stem={model.stem!r}, only 'imagenet'"
   yield channels != 3, f"images of config.data.channels={channels}, only of 3"
   yield model.width != 64, f"config.model.width={model.width}, only 64"
-  stages = len(networks.network(config, "cpu").stages)
+  stages = len(networks.resnet_of(config, "cpu").stages)
   yield stages != 4, f"{stages} stages, only 4"
   groups = model.cardinality
   yield 64 * model.bottleneck % groups, f"config.model.cardinality={groups}"
@@ -109,7 +109,7 @@ def code(config: Config, form: str, file: str) -> str:
       "# what it is stands in the file, in entries that begin with 'robustjax.';\n"
       "# there is no PyTorch code of it.\n"
     )
-  net = networks.network(config, "cpu")
+  net = networks.resnet_of(config, "cpu")
   bottleneck = net.block == "bottleneck"
   padded, gelu = model.padding == "SAME", model.activation == "gelu"
   text = _TORCH.format(

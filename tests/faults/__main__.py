@@ -1,65 +1,35 @@
 """Injects faults into tiny runs, and prints one table of what came of them.
 
 python -m tests.faults [--short] [--seed=0] [--only=kills,damage,disks,...]
+
+In full it takes hours on two cores. What is found is kept in --work at once: killed,
+the same command goes on. Subjects can be worked at side by side, each by a command of
+its own; with "--only=damage:a file" a command takes the cases that begin so. Whoever
+ends last writes docs/reliability.md.
 """
 
 import argparse
+import contextlib
+import dataclasses
 import datetime
+import hashlib
+import importlib
+import importlib.metadata
+import io
 import os
 import platform
-import random
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-# Before JAX reads it. Programs are compiled once, for all starts.
-_compiled = tempfile.TemporaryDirectory()
-os.environ |= {
-  "JAX_PLATFORMS": "cpu",
-  "JAX_NUM_CPU_DEVICES": "1",
-  "JAX_COMPILATION_CACHE_DIR": _compiled.name,
-  "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-}
-sys.path.insert(0, str(Path(__file__).parents[2]))
+from . import kills, runs
+from .journal import Journal
+from .table import Result, table
 
-import jax  # noqa: E402
-
-import robustjax.main  # noqa: E402, F401 - what is imported here, no start imports
-
-from . import damage, disks, hostile, kills, sockets, values  # noqa: E402
-from .table import Result, table  # noqa: E402
-
-PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "reliability.md"
 SUBJECTS = ("kills", "damage", "disks", "values", "hostile", "sockets")
-_SHORT = ("training", "adaptive attack")  # phases
-
-
-def inject(
-  subjects: list[str], short: bool, rng: random.Random, folder: Path
-) -> Iterator[Result]:
-  """All faults of some subjects, one after the other."""
-  if "values" in subjects:
-    yield from values.values(folder, 20 if short else 300, rng)
-  if {"kills", "damage", "disks", "hostile"} & set(subjects):
-    whole, took = kills.whole(folder, 1)
-    phases = _SHORT if short else tuple(kills.PHASES)
-    for _ in range(9 if "kills" in subjects and not short else 1):
-      # Damage begins with what the kills leave.
-      yield from kills.chain(folder, 1, whole, took, rng, phases)
-  if {"kills", "sockets"} & set(subjects) and not short:
-    two, took = kills.whole(folder, 2)
-  if "kills" in subjects and not short:
-    for _ in range(9):
-      yield from kills.chain(folder, 2, two, took, rng)
-  if "damage" in subjects:
-    yield from damage.damages(folder, whole, 2 if short else 100, rng)
-  if "disks" in subjects and disks.possible(folder):
-    yield from disks.disks(folder, whole, 1 if short else 10)
-  if "hostile" in subjects:
-    yield from hostile.hostile(folder, whole, rng, 0.3 if short else 1.0)
-  if "sockets" in subjects and not short:
-    yield from sockets.sockets(folder, two)
 
 
 def main() -> int:
@@ -67,32 +37,144 @@ def main() -> int:
   parser.add_argument("--short", action="store_true", help="a few of each")
   parser.add_argument("--seed", type=int, default=0, help="of the moments and places")
   parser.add_argument("--only", default=",".join(SUBJECTS), help="%(default)s")
+  parser.add_argument("--work", type=Path, default=ROOT / "runs/faults", help="folder")
+  kept = "count what was right with other code, and try the rest again"
+  parser.add_argument("--keep", action="store_true", help=kept)
   args = parser.parse_args()
-  subjects = args.only.split(",")
-  found: list[Result] = []
-  with tempfile.TemporaryDirectory(prefix="faults-") as name:
-    for result in inject(subjects, args.short, random.Random(args.seed), Path(name)):
-      found.append(result)
-      how = f"WRONG: {result.wrong}" if result.wrong else result.outcome
-      print(f"{result.fault}: {result.what} {how}", file=sys.stderr, flush=True)
-  print(table(found))
-  if not args.short and subjects == list(SUBJECTS):
-    PAGE.write_text(page(table(found), args.seed))
+  with contextlib.ExitStack() as closing:
+    if args.short:
+      name = tempfile.TemporaryDirectory(prefix="faults-")
+      args.work = Path(closing.enter_context(name))
+    _environment(args.work)
+    books = _Books(args.work, args.short, args.seed, args.keep)
+    found = list(inject(args.only.split(","), books))
+    print(table(found))
+    if not args.short and (results := books.complete()):
+      PAGE.write_text(page(results, args.seed))
+      print(f"{PAGE}; {args.work} can be removed", file=sys.stderr)
   return int(any(result.wrong for result in found))
 
 
-def page(rows: str, seed: int) -> str:
-  """docs/reliability.md."""
-  machine = f"{os.cpu_count()} cores, Python {platform.python_version()}"
-  return (
-    "# What faults do to a run\n\n"
-    f"{datetime.date.today()}, {machine}, jax {jax.__version__}, seed {seed};"
-    " `make faults` injects them and writes this page.\n\n"
-    "Survived: the run ended, perhaps when it was started again, in the same bytes as"
-    " one that nothing disturbed. Refused: one line, with the name of the thing and the"
-    " remedy. Said: the run went on, and a line names what is lost.\n\n"
-    f"{rows}\n"
-  )
+@dataclasses.dataclass(frozen=True)
+class _Books:
+  """The cases of every subject, and what came of them so far."""
+
+  work: Path
+  short: bool
+  seed: int
+  keep: bool
+
+  def cases(self, subject: str) -> dict[str, kills.Case]:
+    folder = self.work / subject
+    folder.mkdir(parents=True, exist_ok=True)
+    found = importlib.import_module(f".{subject}", __package__)
+    cases: dict[str, kills.Case] = found.cases(folder, self.short)
+    return cases
+
+  def journal(self, subject: str) -> Journal:
+    path = self.work / subject / "journal.jsonl"
+    return Journal(path, self.seed, _code(), self.keep)
+
+  def complete(self) -> list[tuple[str, Result]]:
+    """All results with the digests of their code; none if a case is left."""
+    journals = {subject: self.journal(subject) for subject in SUBJECTS}
+    if not all(book.has(self.cases(name)) for name, book in journals.items()):
+      return []
+    return [found for book in journals.values() for found in book.all()]
+
+
+def inject(only: Iterable[str], books: _Books) -> Iterator[Result]:
+  """All faults of some subjects, or some of each, one after the other; says each."""
+  # What is imported and drawn here, no start imports, and has its fonts.
+  import matplotlib.figure
+  import tensorboardX.record_writer  # noqa: F401
+
+  import robustjax.main  # noqa: F401
+
+  matplotlib.figure.Figure().savefig(io.BytesIO(), format="png")
+  for words in only:
+    subject, _, begin = words.partition(":")
+    journal = books.journal(subject)
+    for case, make in books.cases(subject).items():
+      if not case.startswith(begin):
+        continue
+      for result in journal.results(case, make):
+        how = f"WRONG: {result.wrong}" if result.wrong else result.outcome
+        print(f"{result.fault}: {result.what} {how}", file=sys.stderr, flush=True)
+        yield result
+
+
+def _environment(work: Path) -> None:
+  """What JAX reads when it is imported. Programs are compiled once, for all starts."""
+  os.environ |= {
+    "JAX_PLATFORMS": "cpu",
+    "JAX_NUM_CPU_DEVICES": "1",
+    "JAX_COMPILATION_CACHE_DIR": str(work.absolute() / "compiled"),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+  }
+  sys.path.insert(0, str(ROOT))
+
+
+def _code() -> str:
+  """The digest of what is tried, and of what tries it."""
+  found = hashlib.sha256()
+  for room in ("robustjax", "tests/faults"):
+    for path in sorted((ROOT / room).rglob("*.py")):
+      found.update(path.read_bytes())
+  return found.hexdigest()[:12]
+
+
+def page(found: Sequence[tuple[str, Result]], seed: int) -> str:
+  """docs/reliability.md, of results and the digests of their code."""
+  results = [result for _, result in found]
+  other = sum(code != _code() for code, _ in found)
+  machine = f"{os.cpu_count()} cores of {_processor()}, Python {sys.version.split()[0]}"
+  versions = f"jax {importlib.metadata.version('jax')}"
+  text = _PAGE.format(
+    date=datetime.date.today(), machine=machine, versions=versions, seed=seed,
+    steps=runs.STEPS, table=table(results),
+  )  # fmt: skip
+  if other:
+    text += (
+      f"\n{other} of the {len(found)} results are of an earlier state of the code.\n"
+    )
+  if wrong := [r for r in results if r.wrong]:
+    text += "\n## What was wrong\n\n"
+    text += "".join(f"- {r.fault}: {r.what}: `{r.wrong[:300]!r}`\n" for r in wrong)
+  return text
+
+
+def _processor() -> str:
+  with contextlib.suppress(OSError, IndexError):
+    text = Path("/proc/cpuinfo").read_text()
+    return text.split("model name\t: ")[1].split("\n")[0]
+  return platform.machine()
+
+
+_PAGE = """# What faults do to a run
+
+{date}, {machine}, {versions}, seed {seed}; `make faults` injects them and writes this
+page.
+
+Every fault meets a tiny run of {steps} steps: Mixture BN, training, validation, an
+evaluation through both branches, an adaptive attack, and the look inside.
+
+- Survived: the run ended, perhaps when it was started again, in the same bytes as one
+  that nothing disturbed (configuration, records, counts, ledgers, statistics, examples,
+  pictures).
+- Refused: exit status 2 and one line that names the thing and the remedy.
+- Said: the run went on, and a line names what is lost.
+- Lost steps: of training, that were made again; of an evaluation the batch that was
+  under way is.
+- Seconds: the median until the process had ended, of a machine that may do other work.
+
+Kills and stops come at random moments of a phase. What is damaged is one file, of
+those that the next start opens, of a run that had ended or was killed in some phase. A
+disk is full after a share of what the run needs, and has room when the run is started
+again.
+
+{table}
+"""
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Files that somebody made to do harm: weights, images, folders for a report."""
 
+import functools
 import io
 import json
 import os
@@ -13,7 +14,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from . import runs
+from . import kills, runs
 from .table import Result
 
 _MEMORY = 4 * 2**30  # bytes that reading a file may take, beside what is loaded
@@ -99,21 +100,36 @@ def _no_files(folder: Path, suffix: str) -> Iterator[Path]:
   yield loop
 
 
-def hostile(
-  folder: Path, whole: Path, rng: random.Random, share: float = 1.0
-) -> Iterator[Result]:
-  """Every hostile file or folder, or a share of them, read as its command reads it."""
-  box = folder / "hostile"
-  box.mkdir()
+def cases(folder: Path, short: bool) -> dict[str, kills.Case]:
+  """Every hostile file or folder, or some, read as its command reads it."""
   of_kind = {
-    "a hostile file of weights": (weights(box, rng), _read_weights),
-    "a hostile image": (images(box, rng), _read_image),
-    "a hostile folder for a report": (reports(box, rng, whole), _report),
+    "a hostile file of weights": (weights, _read_weights),
+    "a hostile image": (images, _read_image),
+    "a hostile folder for a report": (
+      lambda box, rng: reports(box, rng, kills.whole(folder)[0]),
+      _report,
+    ),
   }
-  for fault, (paths, read) in of_kind.items():
-    for path in paths:
-      if rng.random() < share:
-        yield _read(fault, path, read, box)
+  return {
+    fault: functools.partial(hostile, folder, fault, made, read, 0.3 if short else 1.0)
+    for fault, (made, read) in of_kind.items()
+  }
+
+
+def hostile(
+  folder: Path,
+  fault: str,
+  made: Callable[[Path, random.Random], Iterator[Path]],
+  read: Callable[[Path], None],
+  share: float,
+  rng: random.Random,
+) -> Iterator[Result]:
+  """A share of the files or folders of one kind."""
+  box = runs.copied(Path("/nonexistent"), folder / "box")
+  box.mkdir()
+  for path in made(box, rng):
+    if rng.random() < share:
+      yield _read(fault, path, read, box)
 
 
 def _read(fault: str, path: Path, read: Callable[[Path], None], box: Path) -> Result:
@@ -127,7 +143,7 @@ def _read(fault: str, path: Path, read: Callable[[Path], None], box: Path) -> Re
 
   log = box / "log"
   begun = time.monotonic()
-  started = runs.Start([runs.forked(limited, log)], [log], begun, {})
+  started = runs.Start([runs.forked(limited, log)], [log], begun)
   status = started.end(_SECONDS)
   said, wrong = started.said(), ""
   outcome = "refused" if status == 2 else "survived"

@@ -5,14 +5,16 @@ what follows is what a new process does, without the seconds of its imports.
 """
 
 import contextlib
+import dataclasses
+import json
 import os
+import re
 import shutil
 import signal
 import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +24,7 @@ WORDS = [
   "--config.model.stages=(1,)",
   "--config.model.group=8",
   "--config.attack.steps=1",
-  "--config.train.epochs=0.08",  # 12 steps of 64 images
+  "--config.train.epochs=0.08",  # STEPS of 64 images
   "--config.train.save_every_epochs=0.02",
   "--config.train.log_every_steps=1",
   "--config.train.validation_images=40",
@@ -32,15 +34,16 @@ WORDS = [
   "--config.eval.attack=apgd-ce",
   "--config.eval.attack_images=48",
 ]
-SECONDS = 120.0  # no start takes longer, whatever was done to it
+STEPS = 12
+SECONDS = 600.0  # a start that takes longer hangs, also on a busy machine
 # What an interrupted run must leave as an uninterrupted one does.
 SAME = (
   "config.json", "metrics.jsonl", "evaluation.json", "evaluations/*/images.jsonl",
-  "evaluations/*/summary.json", "statistics.json", "examples.npz",
+  "evaluations/*/summary.json", "statistics.json", "examples.npz", "*.png",
 )  # fmt: skip
 
 
-@dataclass
+@dataclasses.dataclass
 class Start:
   """One start of a run, as one or several processes.
 
@@ -49,12 +52,14 @@ class Start:
     logs: what each said.
     begun: when, by the monotonic clock.
     statuses: as each ended; negative is a signal.
+    ended: when the last that has ended was seen to.
   """
 
   pids: list[int]
   logs: list[Path]
   begun: float
-  statuses: dict[int, int]
+  statuses: dict[int, int] = dataclasses.field(default_factory=dict)
+  ended: float = 0.0
 
   def alive(self) -> bool:
     """Whether process 0 is."""
@@ -80,6 +85,10 @@ class Start:
       time.sleep(0.01)
     return self.statuses[self.pids[0]]
 
+  def seconds(self) -> float:
+    """From the start to the end."""
+    return self.ended - self.begun
+
   def said(self) -> str:
     """What all said, without what bars and libraries draw."""
     return "\n".join(log.read_text(errors="replace") for log in self.logs)
@@ -93,6 +102,7 @@ class Start:
       found, status = os.waitpid(pid, os.WNOHANG)
       if found:
         self.statuses[pid] = os.waitstatus_to_exitcode(status)
+        self.ended = time.monotonic()
 
 
 def start(
@@ -117,7 +127,7 @@ def start(
   if processes > 1:
     argv += [f"--coordinator=127.0.0.1:{meet or port()}", f"--processes={processes}"]
   each = [[f"--process={i}"] if processes > 1 else [] for i in range(processes)]
-  started = Start([], said, time.monotonic(), {})
+  started = Start([], said, time.monotonic())
   for log, own in zip(said, each, strict=True):
     time.sleep(late if started.pids else 0.0)
     started.pids.append(forked(lambda own=own: main([*argv, *own]), log))
@@ -199,6 +209,27 @@ def until(started: Start, condition: Callable[[], bool]) -> bool:
       return False
     time.sleep(0.002)
   return False
+
+
+def saved(workdir: Path) -> int:
+  """The last step that has a checkpoint."""
+  names = (p.name for p in workdir.glob("checkpoints/*"))
+  return max((int(name) for name in names if name.isdigit()), default=0)
+
+
+def lost(workdir: Path) -> int:
+  """How many steps were recorded after the last that has a checkpoint."""
+  path, last = workdir / "metrics.jsonl", 0
+  for line in path.read_text().splitlines() if path.exists() else ():
+    with contextlib.suppress(ValueError):  # a kill or a full disk cut it short
+      last = max(last, json.loads(line)["step"])
+  return max(0, last - saved(workdir))
+
+
+def went_on_from(said: str, had: int) -> int:
+  """The step that a start went on from, by its words; all it had, if by none."""
+  found = re.search(r" goes on from step (\d+) of ", said)
+  return int(found[1]) if found else 0 if " steps to go;" in said else had
 
 
 def each_file(workdir: Path) -> Iterator[Path]:

@@ -1,14 +1,16 @@
 """Strangers at the port where two processes meet."""
 
 import contextlib
+import functools
 import json
 import os
+import random
 import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from . import runs
+from . import kills, runs
 from .table import Result
 
 _CROWD = 50
@@ -56,30 +58,30 @@ def floods(address: tuple[str, int]) -> None:
 KINDS = (drips, says_nothing, nests, lies, floods)
 
 
-def sockets(
-  folder: Path, whole: Path, kinds: tuple[Callable[..., None], ...] = KINDS
-) -> Iterator[Result]:
+def cases(folder: Path, short: bool) -> dict[str, kills.Case]:
   """Runs of two processes, of which one comes 4 s after a stranger."""
-  for kind in kinds:
-    name = kind.__name__.replace("_", " ")
-    yield _meeting(folder, whole, kind, f"a stranger at the port: {name}")
+  kinds = () if short else KINDS
+  return {kind.__name__: functools.partial(meeting, folder, kind) for kind in kinds}
 
 
-def _meeting(
-  folder: Path, whole: Path, kind: Callable[..., None], fault: str
-) -> Result:
+def meeting(
+  folder: Path, kind: Callable[..., None], rng: random.Random
+) -> Iterator[Result]:
+  """A meeting with a stranger of one kind."""
+  whole, _ = kills.whole(folder, 2)
   workdir, port = folder / f"meeting-{kind.__name__}", runs.port()
+  runs.copied(Path("/nonexistent"), workdir)
   log = folder / "stranger.log"
-  stranger = runs.Start([], [log], time.monotonic(), {})
+  stranger = runs.Start([], [log], time.monotonic())
   stranger.pids.append(runs.forked(lambda: kind(("127.0.0.1", port)), log))
   started = runs.start(workdir, 2, meet=port, late=4.0)
   wrong = runs.ended_well(started, workdir, whole)
-  seconds = time.monotonic() - started.begun
   stranger.kill()
   stranger.end()
   if not wrong and ("Traceback" in started.said() or "\x1b[2J" in started.said()):
     wrong = f"it says: {started.said()[-300:]}"
-  return Result(fault, "survived", seconds, wrong=wrong)
+  fault = f"a stranger at the port: {kind.__name__.replace('_', ' ')}"
+  yield Result(fault, "survived", started.seconds(), wrong=wrong)
 
 
 def _connected(address: tuple[str, int]) -> socket.socket:

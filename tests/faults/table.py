@@ -12,21 +12,22 @@ class Result:
   Attributes:
     fault: its kind, a row of the table.
     outcome: "survived": the end has the same bytes; "refused": one line that names the
-      thing; "said": it went on, and a line names what is lost.
+      thing; "said": it went on, and a line names what is lost; "not tried".
     seconds: until the run had ended, or refused.
-    lost: work that had to be made again, in words.
+    lost: steps of training that had to be made again, if it is a run's.
     wrong: what is wrong, or "".
-    what: what exactly was injected.
+    what: what exactly was injected; of a fault that was not tried, why not.
   """
 
   fault: str
   outcome: str
   seconds: float
-  lost: str = ""
+  lost: int | None = None
   wrong: str = ""
   what: str = ""
 
 
+NOT_TRIED = "not tried"
 OUTCOMES = ("survived", "refused", "said")
 
 
@@ -36,20 +37,27 @@ def table(results: Iterable[Result]) -> str:
   for result in results:
     kinds.setdefault(result.fault, []).append(result)
   lines = [
-    "| Fault | Injected | Survived | Refused | Said | Wrong | Lost work | Seconds |",
-    "|---|---:|---:|---:|---:|---:|---|---:|",
+    "| Fault | Injected | Survived | Refused | Said | Wrong | Lost steps | Seconds |",
+    "|---|---:|---:|---:|---:|---:|---:|---:|",
   ]
   for fault, found in kinds.items():
-    right = [r.outcome for r in found if not r.wrong]
-    counts = [len(found), *map(right.count, OUTCOMES), len(found) - len(right)]
-    seconds = statistics.median(r.seconds for r in found)
-    cells = [fault, *map(str, counts), _range(found), f"{seconds:.1f}"]
-    lines.append(f"| {' | '.join(cells)} |")
+    lines.append(f"| {' | '.join([fault, *_cells(found)])} |")
   return "\n".join(lines)
 
 
+def _cells(found: list[Result]) -> list[str]:
+  tried = [r for r in found if r.outcome != NOT_TRIED]
+  if not tried:
+    return [f"0, not tried: {found[0].what}", *[""] * 6]
+  right = [r.outcome for r in tried if not r.wrong]
+  counts = [len(tried), *map(right.count, OUTCOMES), len(tried) - len(right)]
+  seconds = statistics.median(r.seconds for r in tried)
+  return [*map(str, counts), _range(tried), f"{seconds:.1f}"]
+
+
 def _range(found: list[Result]) -> str:
-  lost = sorted({r.lost for r in found if r.lost}, key=lambda x: (len(x), x))
-  if len(lost) > 2:
-    return f"{lost[0]} to {lost[-1]}"
-  return ", ".join(lost) or "none"
+  lost = {r.lost for r in found if r.lost is not None}
+  if not lost:
+    return "-"
+  low, high = min(lost), max(lost)
+  return str(low) if low == high else f"{low} to {high}"

@@ -1,5 +1,6 @@
 """Odd values of every setting: each passes the checks or is refused in a line."""
 
+import functools
 import json
 import random
 import sys
@@ -8,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from . import runs
+from . import kills, runs
 from .table import Result
 
 FAULT = "an odd value of a setting"
@@ -20,12 +21,17 @@ _TUPLES = ("()", "(0,)", "(-1,)", "(5,1)", "(3,3)", "(1e400,)", "('x',)", "7", "
 _TEXTS = ("", "../../x", "/", "a" * 5000, "<script>", "\x1b[31m", "a\nb", "a:b:c", "0")
 
 
+def cases(folder: Path, short: bool) -> dict[str, kills.Case]:
+  """Odd values, all at once."""
+  return {"all": functools.partial(values, folder, 20 if short else 300)}
+
+
 def values(folder: Path, count: int, rng: random.Random) -> Iterator[Result]:
   """Checks as many odd values, drawn from all settings, in a process of their own."""
   log, begun = folder / "values.log", time.monotonic()
   drawn = folder / "values.json"
   work = lambda: _check(count, rng, drawn)  # noqa: E731
-  started = runs.Start([runs.forked(work, log)], [log], begun, {})
+  started = runs.Start([runs.forked(work, log)], [log], begun)
   if started.end():
     raise SystemExit(f"no value could be checked: {started.said()[-1000:]}")
   seconds = (time.monotonic() - begun) / count
