@@ -2,7 +2,8 @@
 
 Its gradient needs the signs of its outputs. By itself XLA keeps the outputs, in two
 bytes or four, and finds the signs again: in training, where the gradient of the next
-kernel needs the outputs anyway, nothing is lost. An attack takes no gradient by kernels.
+kernel needs the outputs anyway, nothing is lost. An attack takes no gradient by
+kernels.
 """
 
 import jax
