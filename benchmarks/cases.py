@@ -51,8 +51,8 @@ _RESNET50: Mapping[str, Any] = {
 
 def _resnet50(side: int, images: int, steps: int) -> Case:
   title = f"PGD step of ResNet-50, {images} images of {side} px"
-  changes = _RESNET50 | {"data.image_size": side, "data.resize": side * 256 // 224}
-  return Case(title, "pgd", "adv", "", changes, images, steps)
+  sides = {"data.image_size": side, "data.resize": side * 256 // 224}
+  return Case(title, "pgd", "adv", "", {**_RESNET50, **sides}, images, steps)
 
 
 def _demo(kind: Literal["pgd", "train", "evaluation"], title: str, images: int) -> Case:

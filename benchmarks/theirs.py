@@ -30,9 +30,9 @@ LAYOUTS = {
   "default layout": torch.contiguous_format,
 }
 # How far logits may be from each other, of the largest, and weights, of how far a step
-# moves them: float32 has 1e-7, sums come in another order, and a gradient is a
-# difference of such sums.
-TOLERANCE, OF_A_STEP = 1e-3, 1e-2
+# moves them. A first step leaves weights few digits, and the attack within it may take
+# some pixels, whose gradients are nearly 0, elsewhere than the one that is handed over.
+TOLERANCE, OF_A_STEP = 1e-3, 5e-2
 
 
 class Side:
@@ -155,8 +155,8 @@ def check_step(side: Side, before: dict[str, torch.Tensor], net: ResNet) -> None
   facts = side.facts
   after = ResNet(side.found["after"], facts["stages"], facts["stride"]).arrays
   for name, array in net.arrays.items():
-    moved = float((after[name] - before[name]).detach().abs().max())
     ours = after[name].numpy()
+    moved = float((after[name] - before[name]).detach().abs().max())
     apart(name, array.detach(), ours, moved + 1e-6, OF_A_STEP)
 
 
