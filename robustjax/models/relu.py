@@ -1,9 +1,8 @@
 """A ReLU that keeps a byte an element for its gradient.
 
 Its gradient needs the signs of its outputs. By itself XLA keeps the outputs, in two
-bytes or four, and finds the signs again: in training, where the gradient of the next
-kernel needs the outputs anyway, nothing is lost. An attack takes no gradient by
-kernels.
+bytes or four, and finds the signs again. In training nothing is lost by that: the
+gradient of the next kernel needs the outputs. An attack takes no gradient by kernels.
 """
 
 import jax
