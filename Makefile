@@ -6,26 +6,27 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 PARITY_STAMP := $(VENV)/.installed-parity
+DOCS_STAMP := $(VENV)/.installed-docs
 
 # The parity tests need PyTorch. On Linux pip may choose the large build for
 # NVIDIA GPUs; pass TORCH_FLAGS="--index-url ..." to choose a build for the CPU.
 TORCH_FLAGS ?=
 
 # Paths that ruff looks at.
-CODE := robustjax experiments tests docs .ci $(wildcard launch benchmarks)
+CODE := robustjax experiments tests docs .ci $(wildcard setup.py launch benchmarks)
 
 # And those that shellcheck looks at.
-SCRIPTS := .ci/run $(wildcard launch/*.sh launch/*/*.sh)
+SCRIPTS := .ci/run $(wildcard launch/*.sh launch/*/*.sh benchmarks/*.sh)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo mini-study test test-all faults lint format parity lock clean
+.PHONY: help setup demo mini-study test test-all faults lint format parity bench docs lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## Install robustjax and its pinned requirements into .venv
 
-$(STAMP): requirements.lock requirements-build.lock setup.cfg pyproject.toml
+$(STAMP): requirements.lock requirements-build.lock setup.cfg setup.py pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "error: '$(PYTHON)' is not Python 3.11 or newer; install one and say: make $(MAKECMDGOALS) PYTHON=python3.11" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
@@ -70,10 +71,21 @@ format: setup  ## Format the code and sort its imports
 parity: $(PARITY_STAMP)  ## Compare with PyTorch, TensorFlow and the TPU compiler (installs them into .venv)
 	$(PYTEST) --dist loadfile -m parity
 
+bench: $(PARITY_STAMP)  ## Measure this machine beside PyTorch, in a quarter of an hour, and write docs/performance.md
+	$(BIN)/python -m benchmarks
+
 $(PARITY_STAMP): $(STAMP) requirements-parity.txt
 	@echo "Installing PyTorch with its libraries, TensorFlow and libtpu into $(VENV); this takes a minute or more."
 	@$(PIP) install --quiet $(TORCH_FLAGS) -c requirements-parity.txt torch
 	@$(PIP) install --quiet --no-deps -r requirements-parity.txt
+	@touch $@
+
+docs: $(DOCS_STAMP)  ## Build the documentation as a site in site/ (installs MkDocs into .venv)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "Open site/index.html."
+
+$(DOCS_STAMP): $(STAMP) requirements-docs.lock
+	@$(PIP) install --quiet --require-hashes --no-deps -r requirements-docs.lock
 	@touch $@
 
 # Needs uv. One version of each package for every Python, so that all of them
@@ -81,10 +93,12 @@ $(PARITY_STAMP): $(STAMP) requirements-parity.txt
 LOCK := uv pip compile --quiet --upgrade --universal --python-version 3.11 \
   --fork-strategy fewest --generate-hashes --no-emit-index-url --no-annotate --no-header
 
-lock:  ## Renew requirements.lock and requirements-build.lock (needs uv)
+lock:  ## Renew requirements*.lock (needs uv)
 	@command -v uv >/dev/null || { echo "error: make lock needs uv (pip install uv)" >&2; exit 1; }
 	$(LOCK) --extra test --extra dev setup.cfg -o requirements.lock
 	printf 'setuptools>=77\n' | $(LOCK) - -o requirements-build.lock
+	printf 'pip>=26.3\njax[cuda13,tpu]\n' | $(LOCK) -c requirements.lock - -o requirements-image.lock
+	printf 'mkdocs-material\nmkdocstrings[python]\n' | $(LOCK) -c requirements.lock - -o requirements-docs.lock
 
 clean:  ## Remove .venv and caches; runs/ stays
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist site *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -1,9 +1,11 @@
 """What a person is meant to read of an error, and how a command ends with it."""
 
+import argparse
 import errno
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NoReturn
 
 MISTAKE = 2  # exit status of what a person can mend
 
@@ -27,6 +29,22 @@ class UserError(Exception):
   Anything else that is raised, but for what a disk, a limit or a path is to blame for,
   is a bug and keeps its traceback.
   """
+
+
+class Parser(argparse.ArgumentParser):
+  """The flags of a command: a mistake in them is a line, and none is abbreviated.
+
+  Args:
+    prog: such as "robustjax report".
+    **others: as argparse's own.
+  """
+
+  def __init__(self, prog: str, **others: Any):
+    super().__init__(prog, **{"allow_abbrev": False} | others)
+
+  def error(self, message: str) -> NoReturn:
+    """Called by argparse."""
+    raise UserError(f"{message}; {self.prog} --help says more")
 
 
 def line(error: BaseException) -> str | None:

@@ -3,6 +3,7 @@
 python -m robustjax.main --config=experiments/mbn_alp.py:mini --workdir=runs/mine
 """
 
+import functools
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from robustjax.hosts import cluster
 from robustjax.hosts.processes import Hosts
 from robustjax.hosts.together import Together
 from robustjax.inspect import inspection
+from robustjax.preflight import reached
 from robustjax.report import curves, drawing, table
-from robustjax.run import commandline, saved, stages, start, whole
+from robustjax.run import commandline, saved, stages, start, steps, whole
 from robustjax.run.data import open_data
 from robustjax.runtime import files, log, parallel, preemption, settings
 from robustjax.training.state import TrainState
@@ -34,13 +36,23 @@ def main() -> int:
   with preemption.handed_back(__name__ == "__main__"), Together() as together:
     flags = commandline.parse()
     own = cluster.member(flags.coordinator, flags.processes, flags.process, flags.wait)
+    if own is None:
+      parallel.a_device_a_core(fits=functools.partial(steps.fit, flags.config))
     facts = start.facts(flags.config, flags.workdir)
-    run(flags.config, flags.workdir, together.meet(own, facts, flags.wait))
+    hosts = together.meet(own, facts, flags.wait)
+    run(flags.config, flags.workdir, hosts, flags.profile)
   return together.status
 
 
-def run(config: Config, workdir: Path, hosts: Hosts) -> None:
-  """Everything between a configuration and the files in a workdir."""
+def run(config: Config, workdir: Path, hosts: Hosts, profiled: int = 0) -> None:
+  """Everything between a configuration and the files in a workdir.
+
+  Args:
+    config: of the run.
+    workdir: where its files go.
+    hosts: the processes.
+    profiled: how many steps of training are traced.
+  """
   evaluation, started, state = start.finished(config, workdir, hosts), None, None
   if evaluation:
     log.say(f"This run is complete: {workdir}", hosts.leads)
@@ -48,7 +60,7 @@ def run(config: Config, workdir: Path, hosts: Hosts) -> None:
       whole.look(workdir, config)
   else:
     started = start.start(config, workdir, hosts)
-    state = stages.train(started)
+    state = stages.train(started, profiled, reached.at_peak)
     evaluation = stages.evaluation(started, state)
     if hosts.leads:
       with log.aside("the picture of an earlier evaluation"):

@@ -17,7 +17,7 @@ def steps(folder):
 def test_records_are_there_once(tmp_path):
   first = board.Board(tmp_path / "b", 0, [])
   for step in (1, 2):
-    first.write(record(step), speed=10.0)
+    first.write(record(step), {"images_per_second": 10.0})
   first.close()
   assert steps(tmp_path / "b") == [1, 1, 2, 2]  # the loss and the speed
   board.Board(tmp_path / "b", 2, map(record, (1, 2))).close()

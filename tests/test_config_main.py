@@ -35,4 +35,4 @@ def test_mistakes_are_one_line():
 
 def test_without_words_it_says_how():
   done = ask()
-  assert done.returncode == 2 and "FILE[:VARIANTS]" in done.stdout
+  assert done.returncode == 2 and "SETTING[:VARIANTS]" in done.stdout

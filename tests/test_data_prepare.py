@@ -125,7 +125,7 @@ def test_says_what_it_did_and_what_to_do_next(prepared):
   assert "Downloading" not in out  # TFDS's own words
   for step in ("reading", "writing"):
     for name, count in ((tars.TRAIN, 44), (tars.VALIDATION, 40)):
-      assert f"{step} {name}: 100%" in err and f"{count}/{count}" in err
+      assert f"{step} {name}: 100%" in err and f"{count}.0/{count}.0" in err
   assert "Warning" not in err and "test split" not in err
 
 

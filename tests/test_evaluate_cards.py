@@ -62,7 +62,8 @@ def test_a_number_is_of_its_attack_alone():
 @pytest.mark.parametrize(
   ("name", "message"),
   [
-    ("nowhere.py:w", "there is no file nowhere.py: cards are in"),
+    ("nowhere.py:w", r"there is no file 'nowhere.py', .* \(published\)"),
+    ("published:w", "there is no card 'w': name one of"),
     ("experiments/adv.py:w", r"experiments/adv.py has no get_card\(word\)"),
     ("experiments/published.py:w", "there is no card 'w': name one of"),
     ("experiments/published.py", "there is no card ''"),

@@ -49,9 +49,9 @@ def test_every_file_is_a_setting():
   assert {name for name, _ in SETTINGS} == set(FILES)
 
 
-def in_the_readme():
-  """The settings that a row of the README's table names, as (file, words)."""
-  text = (ROOT / "README.md").read_text()
+def in_the_table():
+  """The settings that a row of the documents' table names, as (file, words)."""
+  text = (ROOT / "docs" / "paper.md").read_text()
   _, _, rows = text.partition("| Paper | Row |")
   for row in rows.partition("\n\n")[0].splitlines():
     files = re.findall(r"`(\w+)\.py(?::([\w,]+))?`", row)
@@ -60,8 +60,8 @@ def in_the_readme():
     yield from ((name, word) for name in dict(files) for word in words)
 
 
-def test_the_readme_names_every_setting_that_its_and_so_on_does_not():
-  named = set(in_the_readme())
+def test_the_table_names_every_setting_that_its_and_so_on_does_not():
+  named = set(in_the_table())
   for name, words in named:
     config.check(setting(name, f"mini,{words}"))
   so_on = {

@@ -1,5 +1,7 @@
 """Every step once, saved when due, stopped when asked, halted when it diverges."""
 
+import types
+
 import jax.numpy as jnp
 import pytest
 
@@ -18,6 +20,7 @@ class Recorder:
 
   def __init__(self, stop_after=0):
     self.saved, self.records, self.polls, self.stop_after = {}, [], 0, stop_after
+    self.speeds = []  # of the records of training
     self.durable = 0  # how many of the records are
 
   def sync(self):
@@ -30,15 +33,18 @@ class Recorder:
   def steps(self):
     return sorted(self.saved)
 
-  def write(self, step, epoch, split, values, speed=None):
+  def write(self, step, epoch, split, values, speeds=None):
     self.records.append((step, epoch, split, values))
+    self.speeds += [speeds] if speeds else []
 
   def requested(self):
     self.polls += 1
     return self.polls == self.stop_after
 
 
-def run(recorder, first=0, nan_at=-1, bad=jnp.nan, order=None, skipped=None, before=0):
+def run(
+  recorder, first=0, nan_at=-1, bad=jnp.nan, order=None, skipped=None, before=0, **more
+):
   """Trains with steps that note their statistics; returns the state and the notes."""
   notes = [] if order is None else order
 
@@ -51,6 +57,9 @@ def run(recorder, first=0, nan_at=-1, bad=jnp.nan, order=None, skipped=None, bef
         metrics["skipped"] = jnp.int32(skipped.get(int(state.step), 0))
       return state.replace(step=state.step + 1), metrics
 
+    program = types.SimpleNamespace(as_text=lambda: statistics)
+    lowered = types.SimpleNamespace(compile=lambda: program)
+    step.lower = lambda *arguments: lowered
     return step
 
   state = loop.train(
@@ -65,6 +74,7 @@ def run(recorder, first=0, nan_at=-1, bad=jnp.nan, order=None, skipped=None, bef
     stop=recorder,
     skipped=before,
     shows=False,
+    **more,
   )
   return state, notes
 
@@ -87,6 +97,20 @@ def test_records_training_values_with_their_epoch():
   run(recorder)
   train = [(r[0], r[1], r[3]) for r in recorder.records if r[2] == "train"]
   assert train == [(s, s / 4, {"loss": 1.0}) for s in (3, 6, 9, 10)]
+
+
+def test_what_took_time_goes_to_tensorboard_alone():
+  recorder, asked = Recorder(), []
+  run(recorder, at_peak=lambda text: asked.append(text) or 1e-9)
+  assert asked == ["batch"]  # once, of the program that was compiled
+  assert len(recorder.speeds) == 4
+  for speeds in recorder.speeds:
+    assert 0 <= speeds["waited_for_images"] < 1 and 0 < speeds["share_of_peak"] < 1
+    images = speeds["images_per_second"] * 1e-9 / SCHEDULE.batch_size
+    assert speeds["share_of_peak"] == pytest.approx(images)
+  assert all(set(record[3]) <= {"loss", loop.BEST} for record in recorder.records)
+  run(plain := Recorder(), at_peak=lambda text: None)  # operations are not known
+  assert all("share_of_peak" not in speeds for speeds in plain.speeds)
 
 
 def test_a_step_that_skipped_broken_images_has_a_record_of_its_own():
@@ -112,7 +136,7 @@ def test_the_bar_shows_how_many_were_skipped_in_all(monkeypatch):
     def set_postfix_str(self, text, refresh):
       shown.append(text)
 
-  monkeypatch.setattr(loop.log, "progress", lambda *args: Bar())
+  monkeypatch.setattr(loop.log, "progress", lambda *args, **options: Bar())
   run(Recorder(), first=3, skipped={4: 2, 7: 1}, before=5)
   assert shown == [
     "loss 1.000 skipped 7",

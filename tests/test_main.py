@@ -196,7 +196,7 @@ def test_stopped_anywhere_and_started_again_it_ends_in_the_same_bytes(
   start, finished, tmp_path, stops
 ):
   for number, when in stops:
-    process = start(tmp_path)
+    process = start(tmp_path, "--profile=2")
     deadline = time.monotonic() + 300
     while not when(tmp_path):
       assert process.poll() is None and time.monotonic() < deadline
@@ -214,6 +214,7 @@ def test_stopped_anywhere_and_started_again_it_ends_in_the_same_bytes(
   for name in ("metrics.jsonl", "evaluation.json", "config.json"):
     assert (tmp_path / name).read_bytes() == (whole / name).read_bytes(), name
   assert saved_digests(tmp_path, 31) == saved_digests(whole, 31)
+  assert list((tmp_path / "tensorboard/plugins/profile").glob("*/*.xplane.pb"))
   assert not (tmp_path / "evaluation.progress.json").exists()
 
 
@@ -251,4 +252,4 @@ def test_help_lists_experiments_and_variants():
     cwd=ROOT, text=True, capture_output=True, timeout=120,
   )  # fmt: skip
   assert process.returncode == 0
-  assert "experiments/mbn_alp.py" in process.stdout and "star" in process.stdout
+  assert "mbn_alp" in process.stdout and "star" in process.stdout

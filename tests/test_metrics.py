@@ -15,7 +15,7 @@ def records(workdir):
 
 def test_a_record_holds_step_epoch_split_and_values(tmp_path):
   written = metrics.MetricsLog(tmp_path, 0)
-  written.write(10, 0.5, "train", {"loss": 1.25}, speed=300.0)
+  written.write(10, 0.5, "train", {"loss": 1.25}, {"images_per_second": 300.0})
   written.close()
   assert records(tmp_path) == [
     {"step": 10, "epoch": 0.5, "split": "train", "loss": 1.25}

@@ -86,3 +86,25 @@ def test_batches_that_divide_pass():
 def test_one_kind_of_tpu_is_a_platform_of_its_own(kind, platform, name):
   device = types.SimpleNamespace(device_kind=kind, platform=platform)
   assert parallel.platform(device) == name
+
+
+@pytest.mark.parametrize(
+  "cores, said, fits, devices",
+  [
+    (2, -1, lambda n: True, 2),
+    (64, -1, lambda n: True, 8),
+    (8, -1, lambda n: 64 % (32 * n) == 0, 2),
+    (8, -1, lambda n: False, 1),
+    (8, 3, lambda n: True, 3),
+  ],
+)
+def test_a_core_is_a_device_where_batches_can_be_cut(
+  monkeypatch, cores, said, fits, devices
+):
+  config = types.SimpleNamespace(jax_num_cpu_devices=said)
+  config.update = lambda name, value: setattr(config, name, value)
+  monkeypatch.setattr(parallel.jax, "config", config)
+  monkeypatch.setattr(parallel.os, "sched_getaffinity", lambda _: range(cores))
+  monkeypatch.delitem(parallel.os.environ, "XLA_FLAGS", raising=False)
+  parallel.a_device_a_core(fits=fits)
+  assert config.jax_num_cpu_devices == devices

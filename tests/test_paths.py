@@ -4,26 +4,23 @@ import sys
 
 import pytest
 
-from launch import runs, sweep
 from robustjax.errors import UserError
 from robustjax.evaluate import subject
 from robustjax.report import __main__ as report
 from robustjax.run import commandline
 from robustjax.runtime import paths
+from robustjax.sweep import __main__ as sweep
 from robustjax.weights import __main__ as weights
 
 NOBODY = "~nobody-has-this-name/x"
 
 
-@pytest.mark.parametrize(("typed", "wrong"), [
-  (paths.typed, UserError), (runs.typed, runs.Mistake)
-])  # fmt: skip
-def test_a_tilde_is_home(typed, wrong, monkeypatch, tmp_path):
+def test_a_tilde_is_home(monkeypatch, tmp_path):
   monkeypatch.setenv("HOME", str(tmp_path))
-  assert typed("~/x") == tmp_path / "x"
-  assert typed("a/~") == typed("./a/~")
-  with pytest.raises(wrong, match=f"^{NOBODY}: .*; write the whole path$"):
-    typed(NOBODY)
+  assert paths.typed("~/x") == tmp_path / "x"
+  assert paths.typed("a/~") == paths.typed("./a/~")
+  with pytest.raises(UserError, match=f"^{NOBODY}: .*; write the whole path$"):
+    paths.typed(NOBODY)
 
 
 def test_every_command_knows_it(monkeypatch, tmp_path, capsys):

@@ -181,7 +181,7 @@ def test_collectives_and_their_bytes_a_device():
 
 
 def test_library_calls_are_named():
-  call = 'custom-call(%p), custom_call_target="__cudnn$convForward"'
+  call = 'custom-call(%x), custom_call_target="__cudnn$convForward"'
   text = TPU.replace("STEP", "1").replace(
     "convolution(%x, %x), dim_labels=bf_oi->bf", call
   )

@@ -40,19 +40,6 @@ def work(flops, *loops):
   return Work(flops, loops=loops)
 
 
-def test_operations_by_what_they_are_for():
-  works = {
-    programs.TRAIN: work(1.0, Loop(7, work(10.0))),
-    programs.RUNNING: work(2.0),
-    programs.ADVANCE: work(3.0, Loop(None, work(4.0, Loop(5, work(1.0))))),
-    programs.READ: work(6.0),
-  }
-  assert dataclasses.astuple(forecast._operations(works)) == (71.0, 2.0, 9.0, 6.0)
-  assert forecast._operations(works | {programs.READ: None}) is None
-  del works[programs.RUNNING]
-  assert forecast._operations(works).running_step == 71.0
-
-
 def checked(memory=None, needed=None, beside=0, hbm=100, name=programs.TRAIN):
   program = programs.Program(name, None, (), {}, small(), beside)
   made = memory and answers.Memory(memory, 0, 0, 0)

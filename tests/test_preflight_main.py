@@ -35,7 +35,7 @@ def in_name_a_tpu(monkeypatch, hbm):
   """Makes --device=cpu a target with a peak, chips and so much memory a device."""
   here = topology.cpu()
   made = dataclasses.replace(
-    here, hbm=hbm, peak=1e12, exact_peak=2e11, chips=4, hosts=2
+    here, hbm=hbm, peak=1e12, exact_peak=2e11, bandwidth=1e10, chips=4, hosts=2
   )
   monkeypatch.setattr(topology, "cpu", lambda: made)
 
@@ -64,7 +64,9 @@ def test_json_alone_is_on_stdout_and_says_the_same(monkeypatch, capsys):
   assert step["needed"] == sum(memory.values()) and memory["temporaries"] > 0
   assert found["images_per_device"] == 32 and found["batch_size"] == 256
   guessed = found["forecast"]
-  assert guessed["step_seconds"] == pytest.approx(step["flops"] / 1e11)  # in float32
+  roof = {"operations": step["flops"] / 2e11, "memory": step["bytes"] / 1e10}
+  assert step["roof"] == pytest.approx(roof | {"limit": max(roof, key=roof.get)})
+  assert guessed["step_seconds"] == pytest.approx(max(roof.values()) / 0.5)
   assert guessed["images_per_second"] == pytest.approx(256 / guessed["step_seconds"])
   assert guessed["chip_hours"] == pytest.approx(guessed["days"] * 24 * 4)
   tried = found["largest"]["tried"]
@@ -89,9 +91,11 @@ def test_a_forecast_says_that_it_is_one(monkeypatch, capsys):
   words = (*NET, "--device=cpu", "--no-largest")
   _, out, _ = say(monkeypatch, capsys, *words)
   table = out[out.index("forecast\n") :]
-  for part in ("a train step", "all of it", "each host reads", "chip-hours", "40%"):
+  for part in ("a train step", "all of it", "each host reads", "chip-hours", "60%"):
     assert part in table
-  assert "nothing here was measured" in " ".join(table.split())
+  assert "operations  " in out and ", memory  " in out and "at 10 GB/s" in table
+  assert "MLPerf 1.0 on v4 65%" in table and "V100 53%" in table
+  assert "Nothing here was measured" in " ".join(table.split())
 
 
 @pytest.mark.parametrize(
@@ -148,8 +152,8 @@ def test_whether_a_batch_splits_is_json_too(monkeypatch, capsys):
 
 
 def rented():
-  """Of each command in the page and the README that rents a slice: type, words."""
-  for name in ("README.md", "docs/tpu.md"):
+  """Of each command in the documents that rents a slice: type, words."""
+  for name in ("docs/tpu.md",):
     text = (ROOT / name).read_text().replace("\\\n", " ")
     for line in re.findall(r"^launch/tpu.sh run .*$", text, re.MULTILINE):
       words = shlex.split(line, comments=True)

@@ -89,7 +89,7 @@ def written(tmp_path_factory):
   def tpu(name):
     hbm = {"small": chips.GIB // 2, "large": 2 * chips.GIB}[name]
     return dataclasses.replace(
-      here, name=name, hbm=hbm, peak=1e3, exact_peak=2e2, chips=8
+      here, name=name, hbm=hbm, peak=1e3, exact_peak=2e2, bandwidth=1e3, chips=8
     )
 
   compiled = []

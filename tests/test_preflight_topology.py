@@ -84,4 +84,4 @@ def test_a_device_of_a_v3_has_half_a_chips_peak(monkeypatch):
   monkeypatch.setattr(topology.os, "environ", {})
   made = topology.tpu("v3-32")
   assert (made.chips, made.hosts, made.peak) == (16, 4, 61.5e12)
-  assert made.exact_peak == 61.5e12 / 6
+  assert made.exact_peak == 61.5e12 / 6 and made.bandwidth == 450e9

@@ -33,19 +33,24 @@ def test_overrides_and_workdir(parse):
 
 def test_flags_of_several_processes(parse):
   found = parse(MINI)
-  assert found[2:] == (None, None, None, 120)
+  assert found[2:] == (None, None, None, 120, 0)
   words = ["--coordinator=a:1", "--processes=2", "--process=1", "--wait=5"]
-  assert parse(MINI, *words)[2:] == ("a:1", 2, 1, 5)
+  assert parse(MINI, *words)[2:] == ("a:1", 2, 1, 5, 0)
+
+
+def test_how_many_steps_are_traced(parse):
+  assert parse(MINI, "--profile=3").profile == 3
 
 
 @pytest.mark.parametrize(
   "words, message",
   [
-    (["--config=experiments/mbn_apl.py"], "did you mean experiments/mbn_alp"),
+    (["--config=experiments/mbn_apl.py"], "did you mean mbn_alp"),
     ([MINI, "--wrkdir=x"], "wrkdir.*workdir"),
     ([MINI, "runs/x"], "'runs/x' is not a flag"),
     ([MINI, "--processes=two"], "processes"),
     ([MINI, "--wait=0"], "wait"),
+    ([MINI, "--profile=-1"], "profile"),
   ],
 )
 def test_mistakes_are_one_line(parse, words, message):

@@ -1,5 +1,6 @@
 """The paper's scale traced abstractly, and pieces that fit together."""
 
+import functools
 import math
 from pathlib import Path
 
@@ -61,6 +62,18 @@ def test_batches_that_the_devices_do_not_divide_are_refused(name, value):
   c[section][key] = value
   with pytest.raises(UserError, match=f"config.{name} of {value} images"):
     steps.check(c, 8)
+
+
+def test_a_run_takes_as_many_devices_as_its_batches_can_be_cut_over():
+  c = mbn_alp.get_config("mini")
+  fitting = [devices for devices in range(1, 9) if steps.fit(c, devices)]
+  assert fitting == [1, 2]
+  for devices in range(1, 9):
+    if devices in fitting:
+      steps.check(c, devices)
+    else:
+      with pytest.raises(UserError, match="does not split"):
+        steps.check(c, devices)
 
 
 def test_validation_counts_the_last_images(monkeypatch):
@@ -148,6 +161,7 @@ def test_the_papers_values_reach_the_pieces(monkeypatch):
   ):
     original = getattr(module, name)
 
+    @functools.wraps(original)  # some are called by the names of their arguments
     def spy(*args, original=original, name=name, **kwargs):
       made[name] = (args, kwargs)
       return original(*args, **kwargs)

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from launch import runs, standing
-from launch.screen import Member, Screen
 from robustjax import config as configs
+from robustjax.sweep import runs, standing
+from robustjax.sweep.screen import Member, Screen
 
 ROOT = Path(__file__).parents[1]
 TINY = [
@@ -83,7 +83,7 @@ rows = [
 """
 # A SIGHUP that whoever runs the tests ignores would be ignored here too.
 DRIVER = (
-  "import signal, sys; from launch import sweep;"
+  "import signal, sys; from robustjax.sweep import __main__ as sweep;"
   " signal.signal(signal.SIGHUP, signal.SIG_DFL); sys.exit(sweep.main({}))"
 )
 STRONGEST = "PGD-50 50.0% clean, 79.3% adv"
@@ -393,6 +393,8 @@ def test_on_a_terminal_the_table_is_redrawn_in_place(folder):
   os.close(ours)
   process.communicate(timeout=60)
   text = text.replace("\r\n", "\n")
+  watch, text = text.split("\n", 1)
+  assert re.match(r"To watch them: tensorboard --logdir=\S+; their logs: \S+", watch)
   drawn, *redrawn = re.split(r"\x1b\[\d+F\x1b\[J", text)
   erased = [int(n) for n in re.findall(r"\x1b\[(\d+)F", text)]
   assert erased == [part.count("\n") for part in [drawn, *redrawn][:-1]]

@@ -2,6 +2,7 @@
 
 import json
 
+import flax.traverse_util
 import numpy as np
 import pytest
 import weights_made as made
@@ -65,6 +66,44 @@ def test_pytorchs_form_says_what_network_it_is(tmp_path):
   assert (tmp_path / "one.pth").read_bytes() == (tmp_path / "two.pth").read_bytes()
 
 
+def test_all_branches_come_back_as_they_were(tmp_path):
+  both = {kind: norms.in_both(tree) for kind, tree in made.variables(NET).items()}
+  other = made.variables(NET, 1)
+  for kind in both:
+    both[kind]["bn0"]["clean"] = other[kind]["bn0"]["all"]
+  c, out = config(model__norm="mbn", loss__clean_ratio=1.0), tmp_path / "a.safetensors"
+  exported.write(c, exported.arrays(c, both, None, "robustjax"), "robustjax", out)
+  found = imported.read(out)
+  assert (found.config.model.norm, found.found.kind) == ("mbn", "robustjax")
+  again = exported.arrays(found.config, found.variables, None, "robustjax")
+  made.assert_same(tree_of(again), both)
+  assert imported.write(found, tmp_path / "run")
+  with pytest.raises(UserError, match="of all branches: leave --branch out"):
+    exported.arrays(c, both, "adv", "robustjax")
+  with pytest.raises(UserError, match="exported here and needs no --kind"):
+    imported.read(out, imported.Said({"kind": "fd"}))
+
+
+def tree_of(named):
+  return flax.traverse_util.unflatten_dict(named, sep="/")
+
+
+@pytest.mark.parametrize(
+  ("arrays", "message"),
+  [
+    ({"params/a": 1.0}, "says 0 of the 24 things"),
+    ({"params/a": 1.0, "params/a/b": 1.0}, "one array's name begins another's"),
+    ({"params/a": np.nan}, "not finite"),
+  ],
+)
+def test_arrays_of_our_names_are_not_believed_blindly(arrays, message, tmp_path):
+  path = tmp_path / "bad.safetensors"
+  named = {name: np.full(2, value, np.float32) for name, value in arrays.items()}
+  safetensors.write(path, named, {})
+  with pytest.raises(UserError, match=message):
+    imported.read(path)
+
+
 def test_a_branch_of_mbn(tmp_path):
   one, other = made.variables(NET), made.variables(NET, 1)
   both = norms.in_both(one)
@@ -91,7 +130,11 @@ def test_a_small_network_comes_back_with_its_scale_and_stem(tmp_path):
 @pytest.mark.parametrize(
   ("form", "values", "message"),
   [
-    ("fd", {"model__norm": "gn", "model__gn_groups": 2}, "no form has room for group"),
+    (
+      "fd",
+      {"model__norm": "gn", "model__gn_groups": 2},
+      "no room for group norm: take",
+    ),
     ("fd", {"model__padding": "symmetric"}, "fd has no room for config.model.padding"),
     ("fd", {"model__input_std": (9.0,)}, "fd has no room for config.model.input_mean"),
     ("torchvision", {}, "no room for config.model.width=4, only 64: take --to=safet"),
@@ -120,7 +163,7 @@ def test_what_a_file_says_of_itself_is_not_believed_blindly(name, value, tmp_pat
   safetensors.write(path, made.state_dict(NET), said)
   with pytest.raises(UserError, match="does not understand: export it again"):
     exported.values_of(files.read(path))
-  whole = exported.described(config())
+  whole = exported.described(config(), "safetensors")
   for said, message in (
     ({"robustjax.model.width": json.dumps(8)}, "says 1 of the 20 things"),
     (whole | {"robustjax.scale": json.dumps("huge")}, "of no scale that there is"),

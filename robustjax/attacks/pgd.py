@@ -28,7 +28,7 @@ class PGD:
       uniform point of the eps cube: 0.2 in training, 0 in evaluation (paper
       section 3). Decided for each image; FD tosses one coin for a GPU's batch.
 
-  Example:
+  Examples:
     >>> attack = PGD(eps=16.0, step_size=1.0, steps=30, clean_start=0.2)
     >>> images = jnp.full((2, 4, 4, 3), 128.0)
     >>> flat = lambda x: x.reshape(2, -1)[:, :10]

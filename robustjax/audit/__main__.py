@@ -1,6 +1,6 @@
 """Audits a network for gradient masking: whether its accuracy under attack is real.
 
-python -m robustjax.audit runs/mbn_alp-mini --branch=adv
+robustjax audit runs/mbn_alp-mini --branch=adv
 """
 
 import argparse
@@ -15,11 +15,11 @@ from absl import logging
 from robustjax.audit import written
 from robustjax.audit.audit import Audit, audit
 from robustjax.data import sample
-from robustjax.errors import UserError, ended
+from robustjax.errors import Parser, UserError, ended
 from robustjax.evaluate.subject import Subject, add_images, eps_of, open_subject, wanted
 from robustjax.evaluation.network import Network
 from robustjax.report import drawing
-from robustjax.run.commandline import Parser, above, at_least, path, writable
+from robustjax.run.commandline import above, at_least, path, writable
 from robustjax.runtime import files, log, parallel, settings
 
 AUDITS = "audits"  # of a run's folder
@@ -29,16 +29,15 @@ IMAGES = 128  # enough for a share of 0.02 to be more than two
 def parser() -> Parser:
   """The flags."""
   made = Parser(
-    prog="python -m robustjax.audit",
+    "robustjax audit",
     description="Says of a network's robustness: clean, suspicious or masked; and"
     " writes audit.json and audit.png with every check that says so.",
     epilog="Exit status: 0 complete, whatever the verdict; 2 a mistake; 1 a bug.",
-    allow_abbrev=False,
   )
   add = made.add_argument
-  add("what", metavar="WHAT", help="the folder of a run, a file of weights, or"
-    " package.module:function, which returns a function of images [n, h, w, c] in"
-    " 0..255 to logits")  # fmt: skip
+  add("what", metavar="WHAT", help="the folder of a run, a file of weights, shipped,"
+    " which is the network of the package, or package.module:function, which returns a"
+    " function of images [n, h, w, c] in 0..255 to logits")  # fmt: skip
   add("--branch", help="clean or adv; adv by default")
   add("--other", metavar="WHAT", help="another network, whose adversarial images are"
     " tried on this one too, as those of its own other branch are")  # fmt: skip
@@ -67,22 +66,23 @@ def run(args: argparse.Namespace) -> Audit:
   count = min(args.images, len(source))
   images = subject.images.read(sample.indices(source, count))
   log.complain(f"{count} images, eps {eps:g}; every program compiles first")
-  found = audit(
-    network,
-    others,
-    images["image"],
-    images["label"],
-    images["index"],
-    eps=eps,
-    norm=args.norm,
-    seed=args.seed,
-    identity=dict(subject.data)
-    | ({} if subject.step is None else {"step": subject.step}),
-    targeted=targeted_alone(subject.folder),
-    no_others="it has no other branch: name another network with --other",
-    mesh=mesh,
-    say=log.complain,
-  )
+  with log.stages() as say:
+    found = audit(
+      network,
+      others,
+      images["image"],
+      images["label"],
+      images["index"],
+      eps=eps,
+      norm=args.norm,
+      seed=args.seed,
+      identity=dict(subject.data)
+      | ({} if subject.step is None else {"step": subject.step}),
+      targeted=targeted_alone(subject.folder),
+      no_others="it has no other branch: name another network with --other",
+      mesh=mesh,
+      say=say,
+    )
   paths = written.write(found, out, source.class_names)
   log.say(f"\n{written.table(found.result)}\n\n" + "\n".join(map(str, paths)))
   return found

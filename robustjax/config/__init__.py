@@ -13,13 +13,16 @@ import ml_collections
 from robustjax.config import checks
 from robustjax.config import odd as oddities
 from robustjax.config.checks import nearest
-from robustjax.config.defaults import BEFORE, DEFAULTS, MINI, Config, Default
+from robustjax.config.defaults import DEFAULTS, MINI, Config, Default
+from robustjax.config.older import BEFORE, SINCE_DIGESTS
+from robustjax.config.pieces import is_own, own
 from robustjax.config.variants import COMMON, Variant, chosen
 
 __all__ = [
-  "BEFORE", "COMMON", "DEFAULTS", "MINI", "Config", "Default", "Variant", "apply",
-  "base", "change", "check", "copy", "flatten", "frozen", "guesses", "load", "nearest",
-  "odd", "overrides", "plain", "sources", "table",
+  "BEFORE", "COMMON", "DEFAULTS", "MINI", "SINCE_DIGESTS", "Config", "Default",
+  "Variant", "apply", "base", "change", "check", "copy", "flatten", "frozen",
+  "guesses", "is_own", "load", "nearest", "odd", "overrides", "own", "plain",
+  "sources", "table",
 ]  # fmt: skip
 
 # A configuration is an ml_collections.ConfigDict, whose attributes a type checker does

@@ -1,6 +1,6 @@
 """Prints every value of an experiment with its unit and where it comes from.
 
-python -m robustjax.config experiments/mbn_alp.py:mini [--config.section.name=value]
+robustjax config mbn_alp:mini [--config.section.name=value]
 """
 
 import os
@@ -10,13 +10,13 @@ from robustjax import config as configs
 from robustjax.config import flags
 from robustjax.errors import ended
 
-USAGE = "python -m robustjax.config FILE[:VARIANTS] [--config.section.name=value ...]"
+USAGE = "robustjax config SETTING[:VARIANTS] [--config.section.name=value ...]"
 
 
 def main() -> int:
   """The command line; returns the exit status, 2 for a mistake."""
   if len(sys.argv) == 1 or {"--help", "-h"} & set(sys.argv):
-    print(f"{USAGE}\n\n{__doc__.splitlines()[0]}")
+    print(f"usage: {USAGE}\n\n{__doc__.splitlines()[0]}\n\n{flags.usage()}")
     return 0 if len(sys.argv) > 1 else 2
   # The parser reads sys.argv, where it expects the file behind a flag.
   sys.argv[1:] = [

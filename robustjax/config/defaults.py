@@ -36,7 +36,9 @@ class Init:
 class Data:
   """Images."""
 
-  name: str = default("imagenet2012", "TFDS name, or a path", "paper section 3")
+  name: str = default(
+    "imagenet2012", "TFDS name, a path, or package.module:function", "paper section 3"
+  )
   version: str = default("5.1.0", "TFDS version; empty for a path", "ours")
   data_dir: str = default("", "folder; TFDS's own if empty", "ours")
   test_split: str = default("validation", "", "FD")
@@ -67,6 +69,9 @@ class Data:
 class Model:
   """The network."""
 
+  network: str = default(
+    "resnet", "resnet, or package.module:function", "paper section 3"
+  )
   depth: int = default(152, "layers", "paper section 3: 'ResNet-152'")
   stages: tuple[int, ...] = default((), "blocks a stage, instead of depth", "ours")
   block: Literal["", "basic", "bottleneck"] = default("", "by depth if empty", "ours")
@@ -82,7 +87,9 @@ class Model:
   # Pixels become (pixel - mean) / std.
   input_mean: tuple[float, ...] = default((127.5,), "of 255: one, or by channel", "FD")
   input_std: tuple[float, ...] = default((127.5,), "of 255: one, or by channel", "FD")
-  norm: Literal["bn", "mbn", "gn"] = default("bn", "bn, mbn or gn", "paper section 4")
+  norm: str = default(
+    "bn", "bn, mbn, gn, or package.module:function", "paper section 4"
+  )
   group: int = default(32, "images", "FD: 32 images a GPU share BN statistics")
   gn_groups: int = default(32, "groups of channels", "guess: Wu & He 2018")
   dtype: Literal["float32", "bfloat16"] = default(
@@ -101,6 +108,7 @@ class Model:
 class Attack:
   """The attack of training (section 3)."""
 
+  name: str = default("pgd", "pgd, kl, or package.module:function", "paper section 3")
   eps: float = default(16.0, "of 255", "paper section 3: 'eps=16'")
   step_size: float = default(1.0, "of 255", "paper section 3: 'step size alpha=1'")
   steps: int = default(30, "steps", "paper section 3: 'N = 30'")
@@ -114,12 +122,18 @@ class Attack:
 class Loss:
   """What a batch mixes (section 4.1)."""
 
+  name: str = default(
+    "mixture", "mixture, trades, or package.module:function", "paper section 4.1"
+  )
   adv: bool = default(True, "", "paper section 4.1: '100% adv'")
   clean_ratio: float = default(
     0.0, "clean images an adversarial one", "paper section 4.1"
   )
   alp_weight: float = default(0.0, "", "paper section 4.1")
   label_smoothing: float = default(0.1, "", "FD")
+  beta: float = default(
+    6.0, "of trades", "not in the paper: Zhang et al. 2019, section 5"
+  )
 
 
 class Train:
@@ -134,6 +148,8 @@ class Train:
   save_every_epochs: float = default(1.0, "epochs", "ours")
   log_every_steps: int = default(10, "steps", "ours")
   validation_images: int = default(2048, "images, the test split's last", "ours")
+  # Where the records also go, beside metrics.jsonl and TensorBoard.
+  tracker: str = default("", "wandb, or package.module:function; none if empty", "ours")
 
 
 class Optimizer:
@@ -141,6 +157,9 @@ class Optimizer:
 
   name: Literal["sgd", "rmsprop"] = default(
     "sgd", "sgd or rmsprop", "paper appendix A; FD"
+  )
+  schedule: str = default(
+    "steps", "steps, cosine, or package.module:function", "paper section 3; FD"
   )
   lr_per_256: float = default(0.1, "for every whole 256", "FD: 0.1 * (batch // 256)")
   warmup_epochs: float = default(5.0, "epochs", "FD")
@@ -155,6 +174,8 @@ class Optimizer:
   weight_decay: float = default(1e-4, "kernels only", "FD")
   rmsprop_decay: float = default(0.9, "", "guess: Szegedy et al. 2016")
   rmsprop_eps: float = default(1.0, "", "guess: Szegedy et al. 2016")
+  # Of the moving average of the weights, which is then what is evaluated.
+  ema_decay: float = default(0.0, "a step; no average if 0", "not in the paper")
 
 
 class Eval:
@@ -208,28 +229,6 @@ CHOICES: Mapping[str, tuple[Any, ...]] = {
   name: typing.get_args(kind)
   for name, kind, _ in _fields(Config)
   if typing.get_origin(kind) is Literal
-}
-
-# What was in effect before a value existed: an older config.json that lacks the name is
-# read as if it said so.
-BEFORE: Mapping[str, Any] = {
-  "init.weights": "",
-  "data.class_digest": "",
-  "data.broken_images": "stop",
-  "data.resize": 256,
-  "data.interpolation": "pillow",
-  "data.orientation": "stored",
-  "model.bottleneck": 1,
-  "model.cardinality": 1,
-  "model.padding": "SAME",
-  "model.activation": "relu",
-  "model.non_local": "none",
-  "model.input_mean": (127.5,),
-  "model.input_std": (127.5,),
-  "model.scan": False,
-  "model.remat": "none",
-  "eval.attack": "",
-  "eval.attack_images": 5000,
 }
 
 # The small scale: the shipped images, minutes on a laptop. All of it is ours. As in the

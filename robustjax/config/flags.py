@@ -1,6 +1,5 @@
-"""An experiment file and its overrides in sys.argv: to a configuration or one line."""
+"""A setting and its overrides in sys.argv: to a configuration or one line."""
 
-import difflib
 import itertools
 import sys
 from collections.abc import Iterator, Sequence
@@ -11,7 +10,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from robustjax import config as configs
-from robustjax.config import Config
+from robustjax.config import Config, shipped, variants
 from robustjax.errors import UserError
 
 
@@ -27,14 +26,13 @@ def parse(values: flags.FlagValues | None = None) -> Config:
   Raises:
     UserError: an unknown flag, name or variant, a missing file, a wrong type.
   """
-  argv = sys.argv
-  _check_file(argv)
+  argv = _with_file(sys.argv)
   _check_fixed(argv)
   values = flags.FlagValues() if values is None else values
   config_flags.DEFINE_config_file(
     "config",
-    help_string="An experiment file, and after a colon its variants:"
-    " experiments/mbn_alp.py:mini. --config.section.name=value overrides any value.",
+    help_string="A setting's name or file, and after a colon its variants:"
+    " mbn_alp:mini. --config.section.name=value overrides any value.",
     lock_config=True,
     flag_values=values,
   )
@@ -68,40 +66,40 @@ def at_mini_scale() -> str:
 
 
 def usage() -> str:
-  """The experiments and the variants, for --help."""
-  files = "\n".join(f"  {path}" for path in _experiments())
+  """The settings and the variants, for --help."""
   words = "\n".join(f"  {name}: {word.what}" for name, word in configs.COMMON.items())
   return (
-    f"FILE is an experiment:\n{files}\n\nVARIANTS, with commas between them:\n{words}"
-    "\n  and what the file itself says"
+    "SETTING is a file of yours, or one of these that come with robustjax:\n"
+    f"  {', '.join(shipped.names())}\n\nVARIANTS, with commas between them:\n"
+    f"  mini: {variants.MINI_MEANS}\n{words}\n  and what the file itself says"
   )
 
 
-def _experiments() -> list[str]:
-  files = Path("experiments").glob("*.py")
-  return sorted(str(file) for file in files if _is_experiment(file))
+def _with_file(argv: Sequence[str]) -> list[str]:
+  """The words with the file that --config means.
+
+  Raises:
+    UserError: there is none, which config_flags would report in many lines or none.
+  """
+  known = f": --config=SETTING, one of {', '.join(shipped.names())}, or a file"
+  said = [value for name, value in _flags(argv) if name == "config"]
+  if not said:
+    raise UserError(f"no configuration is given{known}")
+  name, colon, words = said[-1].partition(":")
+  file = shipped.find(name)
+  if file.suffix == ".py" and "get_config" not in file.read_text(errors="replace"):
+    raise UserError(f"{file} has no get_config(variant){known}")
+  meant = f"--config={file}{colon}{words}"
+  return [
+    meant if name == "config" else word
+    for (before, _), (word, name) in itertools.pairwise(map(_named, ["", *argv]))
+    if before not in ("-config", "--config")  # whose value this is
+  ]
 
 
-def _is_experiment(file: Path) -> bool:
-  """Whether it makes a configuration, and not a card, as published.py does."""
-  return "get_config" in file.read_text(errors="replace")
-
-
-def _check_file(argv: Sequence[str]) -> None:
-  """Names a missing file, which config_flags would report in many lines or none."""
-  files = [value for name, value in _flags(argv) if name == "config"]
-  have = _experiments()
-  hint = f": --config=FILE, one of {', '.join(have)}" if have else ": --config=FILE.py"
-  if not files:
-    raise UserError(f"no configuration is given{hint}")
-  path = files[-1].partition(":")[0]
-  if not Path(path).is_file():
-    near = difflib.get_close_matches(path, have, 1, 0.4)
-    raise UserError(
-      f"there is no file {path!r}" + (f"; did you mean {near[0]}?" if near else hint)
-    )
-  if path.endswith(".py") and not _is_experiment(Path(path)):
-    raise UserError(f"{path} has no get_config(variant){hint}")
+def _named(word: str) -> tuple[str, str]:
+  """A word, and the flag that it sets, "" if none."""
+  return word, word.lstrip("-").partition("=")[0] if word.startswith("-") else ""
 
 
 def _check_fixed(argv: Sequence[str]) -> None:
@@ -115,8 +113,8 @@ def _check_fixed(argv: Sequence[str]) -> None:
 
 def _flags(argv: Sequence[str]) -> Iterator[tuple[str, str]]:
   for word, following in itertools.pairwise([*argv[1:], ""]):
-    name, equals, value = word.lstrip("-").partition("=")
-    if word.startswith("-"):
+    if name := _named(word)[1]:
+      _, equals, value = word.partition("=")
       yield name, value if equals else following
 
 

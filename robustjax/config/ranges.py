@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from robustjax.config import pieces
 from robustjax.config.defaults import CHOICES, DEFAULTS
 
 
@@ -68,6 +69,7 @@ RANGES: Mapping[str, Range] = {
   "loss.clean_ratio": _SHARE,
   "loss.alp_weight": Range(0, 1000),
   "loss.label_smoothing": _BELOW_ONE,
+  "loss.beta": Range(0, 1000),
   "train.batch_size": _BATCH,
   "train.epochs": Range(0, _EPOCHS, "low"),
   "train.running_statistics_epochs": Range(0, _EPOCHS),
@@ -84,6 +86,7 @@ RANGES: Mapping[str, Range] = {
   "optimizer.weight_decay": Range(0, 1),
   "optimizer.rmsprop_decay": _BELOW_ONE,
   "optimizer.rmsprop_eps": Range(0, 1000, "low"),
+  "optimizer.ema_decay": _BELOW_ONE,
   "eval.eps": _PIXELS,
   "eval.step_size": _STEP,
   "eval.readings": _STEPS,
@@ -113,6 +116,10 @@ def wrong(name: str, value: Any) -> str:
   if name in CHOICES and value not in CHOICES[name]:
     have = ", ".join(repr(c) for c in CHOICES[name])
     return f"is {_shown(value)}; it may be {have}"
+  named = pieces.PIECES.get(name, (value,))
+  if value not in named and not pieces.is_own(value):
+    have = ", ".join(map(repr, named))
+    return f"is {_shown(value)}; it may be {have}, or {pieces.FORM}"
   if isinstance(value, str) and (len(value) > _LONGEST or not value.isprintable()):
     return f"is {_shown(value)}; it may be a line of printable letters"
   if name in RANGES and value not in RANGES[name]:

@@ -23,7 +23,8 @@ def wrong(flat: Flat) -> Iterator[tuple[Any, str]]:
     A truth value and a line that begins with a name, for each thing that is refused.
   """
   yield from _wrong_pieces(flat)
-  yield from _wrong_network(flat)
+  if flat["model.network"] == "resnet":
+    yield from _wrong_network(flat)
   yield from _wrong_crop(flat)
   yield from _wrong_strategy(flat)
   if not flat["init.weights"]:

@@ -16,7 +16,7 @@ def wrong(flat: Mapping[str, Any]) -> Iterator[tuple[Any, str]]:
     f"train.epochs is {flat['train.epochs']}, {flat['train.epochs'] * per_epoch:.1g}"
     f" steps; it may be up to {_MOST_STEPS / per_epoch:.3g}",
   )
-  count = _parameters(flat)
+  count = _parameters(flat) if flat["model.network"] == "resnet" else 0
   yield (
     count > _MOST_PARAMETERS,
     f"model.width is {flat['model.width']}: a network of about {count:.1g} parameters"

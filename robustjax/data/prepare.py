@@ -18,13 +18,12 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, NoReturn
 
-import tqdm
 from absl import logging
 
 from robustjax.data import archives, imagenet2012, sources
-from robustjax.errors import UserError, ended
+from robustjax.errors import Parser, UserError, ended
+from robustjax.runtime import log
 
 STOPPED = 143  # exit status, that of robustjax.main
 
@@ -57,7 +56,8 @@ def prepare(folder: pathlib.Path, data_dir: pathlib.Path) -> None:
     return
   started = time.monotonic()
   print(f"Checking the archives in {folder}", flush=True)
-  found = archives.check(folder)
+  with log.waiting("checking"):
+    found = archives.check(folder)
   _print_archives(found)
   with _claim(family) as unfinished:
     if target.exists():
@@ -185,16 +185,8 @@ def _disk_error(error: Exception, data_dir: pathlib.Path) -> Exception:
   )
 
 
-def _progress(description: str, images: int) -> "tqdm.tqdm[Any]":
-  """A bar with the rate and the time left."""
-  return tqdm.tqdm(
-    desc=description,
-    total=images,
-    unit=" images",
-    dynamic_ncols=True,
-    # A log file wants a line now and then, not ten a second.
-    mininterval=0.5 if sys.stderr.isatty() else 10.0,
-  )
+def _progress(description: str, images: int) -> log.Bar:
+  return log.progress(description, images, 0, "images")
 
 
 def _summary(data_dir: pathlib.Path) -> str:
@@ -210,11 +202,6 @@ def _summary(data_dir: pathlib.Path) -> str:
     f" --config.data.data_dir={shlex.quote(str(data_dir))}"
   )
   return "\n".join(lines)
-
-
-class _Parser(argparse.ArgumentParser):
-  def error(self, message: str) -> NoReturn:
-    raise UserError(f"{message}; write: {self.format_usage().split(': ', 1)[1]}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -236,16 +223,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return STOPPED
 
 
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-  parser = _Parser(
-    "python -m robustjax.data.prepare",
+def parser() -> Parser:
+  """The flags."""
+  made = Parser(
+    "robustjax prepare",
     description=__doc__,
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )
-  parser.add_argument("name", help="imagenet2012")
-  parser.add_argument("--archives", help="holds the two archives")
-  parser.add_argument("--data_dir", help="where TFDS's data sets are")
-  options = parser.parse_args(arguments)
+  made.add_argument("name", help="imagenet2012")
+  made.add_argument("--archives", help="holds the two archives")
+  made.add_argument("--data_dir", help="where TFDS's data sets are")
+  return made
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+  options = parser().parse_args(arguments)
   if options.name != imagenet2012.NAME:
     raise UserError(
       f"{options.name!r} is not prepared by this command: any other TFDS data set works"
@@ -255,7 +247,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
   for name in ("archives", "data_dir"):
     value = getattr(options, name)
     if value is None:
-      parser.error(f"--{name}=DIR is missing")
+      raise UserError(f"--{name}=DIR is missing")
     setattr(options, name, _folder(name, value))
   return options
 

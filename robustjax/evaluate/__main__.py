@@ -1,6 +1,6 @@
 """Evaluates any network, image by image.
 
-python -m robustjax.evaluate runs/mbn_alp-mini --attack=standard --branch=adv
+robustjax evaluate runs/mbn_alp-mini --attack=standard --branch=adv
 """
 
 import argparse
@@ -13,7 +13,7 @@ from typing import Any
 from absl import logging
 
 from robustjax.data import ids, sample
-from robustjax.errors import UserError
+from robustjax.errors import Parser, UserError
 from robustjax.evaluate import cards, comparison, readings, robustbench
 from robustjax.evaluate.subject import Subject, add_images, eps_of, open_subject, wanted
 from robustjax.evaluate.task import Task, complete
@@ -23,7 +23,7 @@ from robustjax.hosts.processes import Hosts
 from robustjax.hosts.together import Together
 from robustjax.report import drawing
 from robustjax.run import start
-from robustjax.run.commandline import Parser, above, at_least, path
+from robustjax.run.commandline import above, add_hosts, at_least, path
 from robustjax.runtime import log, parallel, preemption, settings
 from robustjax.runtime.preemption import Stop
 
@@ -31,25 +31,24 @@ from robustjax.runtime.preemption import Stop
 def parser() -> Parser:
   """The flags."""
   made = Parser(
-    prog="python -m robustjax.evaluate",
+    "robustjax evaluate",
     description="Attacks a network image by image and keeps a ledger of it.",
-    epilog="python -m robustjax.evaluate --compare DIR DIR ... compares evaluations"
+    epilog="robustjax evaluate --compare DIR DIR ... compares evaluations"
     " image by image. Exit status: 0 complete, 2 a mistake or a card's number that is"
     " not reproduced, 143 stopped by a signal: the same command goes on. 1 is a bug or"
     " a process that did not come or was lost.",
-    allow_abbrev=False,
   )
   add = made.add_argument
-  add("what", metavar="WHAT", help="the folder of a run, a file of weights, or"
-    " package.module:function, which returns a function of images [n, h, w, c] in"
-    " 0..255 to logits")  # fmt: skip
+  add("what", metavar="WHAT", help="the folder of a run, a file of weights, shipped,"
+    " which is the network of the package, or package.module:function, which returns a"
+    " function of images [n, h, w, c] in 0..255 to logits")  # fmt: skip
   names = ", ".join(suite.NAMES)
   add("--attack", metavar="NAME,...",
     help=f"standard (AutoAttack: {', '.join(suite.STANDARD)}), or some of {names},"
     " each on the survivors of those before; or pgd-random alone, the paper's protocol"
     " and no measure of robustness; standard by default")  # fmt: skip
   add("--card", metavar="FILE:WORD", help="compare with what is published,"
-    f" attacked as there, such as {cards.FILE}:fd_resnet152")  # fmt: skip
+    " attacked as there, such as published:fd_resnet152")  # fmt: skip
   add("--suspect_images", type=at_least(1), default=500, metavar="N",
     help="on how many images what may be wrong is tried, if the clean accuracy is not"
     " the card's; %(default)s")  # fmt: skip
@@ -82,7 +81,7 @@ def parser() -> Parser:
   add("--loss", choices=suite.LOSSES, help="of pgd (ce) and pgd-t (margin)")
   add("--iterate", choices=("best", "last"), default="best", help="of pgd and pgd-t")
   add_images(made)
-  made.add_hosts()
+  add_hosts(made)
   return made
 
 

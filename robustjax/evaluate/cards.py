@@ -3,9 +3,9 @@
 import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
+from robustjax.config import shipped
 from robustjax.errors import UserError
 from robustjax.report.intervals import wilson
 
@@ -152,15 +152,14 @@ def find(card: Card, attack: str, steps: int, eps: float) -> Number | None:
 
 
 def load(name: str) -> Card:
-  """The card that "FILE.py:word" names.
+  """The card that "FILE:word" names; FILE may be the name of what comes along.
 
   Raises:
     UserError: there is no such file, or no such card in it.
   """
-  path, _, word = name.partition(":")
-  if not Path(path).is_file():
-    raise UserError(f"there is no file {path}: cards are in --card={FILE}:WORD")
-  spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+  said, _, word = name.partition(":")
+  path = shipped.find(said, "get_card")
+  spec = importlib.util.spec_from_file_location(path.stem, path)
   assert spec and spec.loader
   module = importlib.util.module_from_spec(spec)
   try:

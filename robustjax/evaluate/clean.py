@@ -110,7 +110,9 @@ class Reader:
     """
     everywhere, count = self.batch_size * self.mesh.size, len(indices)
     rows: list[list[Any]] = [[] for _ in changes]
-    bar = log.progress("clean", count * len(changes), 0, "images", self.shows)
+    bar = log.progress(
+      "clean", count * len(changes), 0, "images", self.shows, compiles=True
+    )
     try:
       for batch in images.batches(indices, everywhere, self.mesh):
         for change, found in zip(changes, rows, strict=True):

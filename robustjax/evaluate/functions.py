@@ -1,7 +1,5 @@
 """A function of somebody else's as a network, whatever computes its logits."""
 
-import importlib
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +9,7 @@ import jax.numpy as jnp
 from robustjax.data.sources import Source
 from robustjax.errors import UserError
 from robustjax.evaluation.network import Logits, Network
+from robustjax.run import pieces
 
 
 def network(what: str, shape: tuple[int, int, int], source: Source) -> Network:
@@ -33,19 +32,7 @@ def network(what: str, shape: tuple[int, int, int], source: Source) -> Network:
 
 def _load(what: str) -> Callable[[jax.Array], jax.Array]:
   """The logits function that package.module:function returns."""
-  module, _, function = what.partition(":")
-  if "" not in sys.path:
-    sys.path.insert(0, "")
-  try:
-    make = getattr(importlib.import_module(module), function)
-  except ModuleNotFoundError as error:
-    raise UserError(
-      f"{what}: there is no module {error.name}; start where it can be imported from,"
-      " or put its folder in PYTHONPATH"
-    ) from error
-  except AttributeError as error:
-    raise UserError(f"{what}: the module {module} has no {function}") from error
-  logits_fn = make()
+  logits_fn = pieces.imported(what)()
   if not callable(logits_fn):
     raise UserError(
       f"{what}() returns a {type(logits_fn).__name__}: it must return a function of"
@@ -72,10 +59,8 @@ def hoisted(
   try:
     first = traced(2)
   except Exception as error:  # whatever somebody's code raises
-    reason = (str(error).splitlines() or [""])[0]
     raise UserError(
-      f"{name} cannot be computed by JAX on images {[2, *shape]}:"
-      f" {type(error).__name__}: {reason}"
+      f"{name} cannot be computed by JAX on images {[2, *shape]}: {pieces.told(error)}"
     ) from error
   shapes = [list(out.shape) for out in first.out_avals]
   if len(shapes) != 1 or len(shapes[0]) != 2 or shapes[0][0] != 2:

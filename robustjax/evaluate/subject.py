@@ -8,13 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from robustjax.config import Config
-from robustjax.data import crop, sources
+from robustjax.data import crop
 from robustjax.errors import UserError
 from robustjax.evaluate import functions
 from robustjax.evaluation.network import Network
 from robustjax.run import network as networks
-from robustjax.run.commandline import Parser, at_least
-from robustjax.run.data import Images, Shown, data_names, images_of, open_data, shown
+from robustjax.run.commandline import at_least
+from robustjax.run.data import (
+  Images,
+  Shown,
+  data_names,
+  images_of,
+  open_data,
+  open_named,
+  shown,
+)
 from robustjax.runtime import parallel
 from robustjax.runtime.paths import typed
 from robustjax.weights.opened import opened
@@ -95,7 +103,7 @@ class Wanted:
   orientation: str | None = None
 
 
-def add_images(parser: Parser) -> None:
+def add_images(parser: argparse.ArgumentParser) -> None:
   """The flags that `wanted` reads."""
   add = parser.add_argument_group("images: a run brings its own").add_argument
   add("--data", metavar="NAME", help="a TFDS name, a folder or a .npz file")
@@ -174,8 +182,14 @@ def _of_weights(path: Path, wanted: Wanted, mesh: Any) -> Subject:
     step=step,
     folder=path if path.is_dir() else Path("runs") / path.stem,
     step_size=config.eval.step_size or None,
-    normaliser=(tuple(config.model.input_mean), tuple(config.model.input_std)),
+    normaliser=_normaliser(config),
   )
+
+
+def _normaliser(config: Config) -> Normaliser | None:
+  if not networks.is_resnet(config):
+    return None  # it is inside, and its own affair
+  return tuple(config.model.input_mean), tuple(config.model.input_std)
 
 
 def _run_images(config: Config, wanted: Wanted) -> tuple[Images, dict[str, str]]:
@@ -185,7 +199,7 @@ def _run_images(config: Config, wanted: Wanted) -> tuple[Images, dict[str, str]]
     return images_of(config, open_data(config).test), data_names(config)
   seen = _shown(wanted, shown(config))
   name = wanted.data or values.name
-  source = sources.open_source(
+  source = open_named(
     name,
     split=wanted.split or values.test_split,
     data_dir=wanted.data_dir or values.data_dir or None,
@@ -243,7 +257,7 @@ def _of_function(what: str, wanted: Wanted) -> Subject:
     raise UserError(
       f"{what} brings no images: name a data set, a folder or a .npz file with --data"
     )
-  source = sources.open_source(
+  source = open_named(
     wanted.data,
     split=wanted.split or "test",
     data_dir=wanted.data_dir,

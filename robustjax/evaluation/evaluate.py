@@ -65,7 +65,10 @@ def evaluate(
       aside = files.set_aside(path)
       log.complain(f"{error}; it is {aside.name} now, and all images count again")
   cost = sum(t.readings[-1] for t in plan) * len(branches)
-  bar = log.progress("evaluate", batch_count * cost, done * cost, "attack steps", shows)
+  whole = batch_count * cost
+  bar = log.progress(
+    "evaluate", whole, done * cost, "attack steps", shows, compiles=True
+  )
 
   def after_chunk(steps_made: int) -> None:
     bar.update(steps_made)

@@ -72,7 +72,7 @@ class Evaluation:
     if summary := self.ledger.summary():
       return summary
     state, stages = self.ledger.state, self._stages()
-    bar = log.progress("attack", 1, 0, "image steps", self.shows)
+    bar = log.progress("attack", 1, 0, "image steps", self.shows, compiles=True)
     try:
       if state.stage == 0:
         self._read_clean(bar)

@@ -1,6 +1,6 @@
 """Looks into a run: the statistics of its norm layers, and images with their attacks.
 
-python -m robustjax.inspect runs/mbn_alp-mini
+robustjax inspect runs/mbn_alp-mini
 """
 
 import argparse
@@ -11,24 +11,24 @@ import jax
 from absl import logging
 
 from robustjax.config import Config
-from robustjax.errors import UserError, ended
+from robustjax.errors import Parser, UserError, ended
 from robustjax.inspect import inspection, norms
 from robustjax.inspect.choice import Choice
 from robustjax.report import drawing
 from robustjax.run import saved, workdir
-from robustjax.run.commandline import Parser, at_least, path, writable
+from robustjax.run.commandline import at_least, path, writable
 from robustjax.run.data import open_data
 from robustjax.runtime import log, parallel, settings
 
 
-def _parser() -> argparse.ArgumentParser:
-  parser = Parser(
-    prog="python -m robustjax.inspect",
+def parser() -> Parser:
+  """The flags."""
+  made = Parser(
+    "robustjax inspect",
     description="Writes statistics.json (running and batch statistics of a norm layer)"
     " and examples.npz (images and their adversarial ones), and a picture of each.",
-    allow_abbrev=False,
   )
-  add = parser.add_argument
+  add = made.add_argument
   add("run", type=path, metavar="RUN", help="the folder of a run")
   add("--step", type=at_least(0), help="of the checkpoint; the latest by default")
   add(
@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     help="%(default)s by default",
   )
   add("--out", type=path, metavar="DIR", help="instead of RUN")
-  return parser
+  return made
 
 
 def run(args: argparse.Namespace) -> None:
@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> None:
   out = writable(args.out or args.run)
   choice = Choice(args.layer, args.channels, args.seed, args.images, args.pgd)
   written = inspection.inspect(config, out, data, state, choice)
-  if config.model.norm == "gn":
+  if not norms.keeps_statistics(config):
     log.say(f"There is no statistics.json: {norms.NO_STATISTICS}.")
   log.say("\n".join(map(str, written)))
 
@@ -106,7 +106,7 @@ def _list_layers(config: Config) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
   """The command line; returns the exit status."""
   logging.set_verbosity(logging.FATAL)  # libraries' chatter; what matters is raised
-  return ended(lambda: run(_parser().parse_args(argv)))
+  return ended(lambda: run(parser().parse_args(argv)))
 
 
 if __name__ == "__main__":

@@ -14,14 +14,14 @@ from robustjax.inspect.choice import Choice
 from robustjax.report import anatomy
 from robustjax.report import files as reports
 from robustjax.run.data import Data
-from robustjax.runtime import files
+from robustjax.runtime import files, log
 from robustjax.training.state import TrainState
 
 
 def is_whole(config: Config, folder: Path) -> bool:
   """Whether an inspection has been made, and its files are what it wrote."""
   read = dict(reports.INSPECTED)
-  if config.model.norm == "gn":
+  if not norms.keeps_statistics(config):
     del read[reports.STATISTICS]
   try:
     for name, of_it in read.items():
@@ -63,8 +63,9 @@ def inspect(
   # A replicated array is whole on each device: this one needs no other process.
   state = jax.tree.map(lambda x: x.addressable_data(0), state.replace(opt_state=()))
   written = []
-  if config.model.norm != "gn":
-    found = norms.norm_statistics(config, data.train, state, choice)
+  if norms.keeps_statistics(config):
+    with log.waiting("statistics"):
+      found = norms.norm_statistics(config, data.train, state, choice)
     written.append(folder / reports.STATISTICS)
     files.write_json(written[-1], found)
     written.append(written[-1].with_suffix(".png"))
@@ -72,7 +73,8 @@ def inspect(
     files.write_picture(written[-1], drawn)
   elif choice.layer:
     raise UserError(f"there is no norm layer {choice.layer!r}: {norms.NO_STATISTICS}")
-  shown = examples.attacked_images(config, data.test, state, choice)
+  with log.waiting("attacked images"):
+    shown = examples.attacked_images(config, data.test, state, choice)
   written.append(folder / reports.EXAMPLES)
   files.write_arrays(written[-1], shown)
   written.append(written[-1].with_suffix(".png"))

@@ -1,7 +1,8 @@
 """Running and batch statistics of norm layers (paper Figures 5 and 6).
 
 A layer is named by its path in the variables, such as "stage2_block4/bn3". GN keeps no
-statistics: its networks have no layer here.
+statistics: its networks have no layer here; nor has a norm that is a piece, of which
+nobody knows how it moves its own.
 """
 
 import difflib
@@ -28,7 +29,7 @@ from robustjax.training.state import TrainState
 
 Tree = Mapping[str, Any]
 
-NO_STATISTICS = "group norm keeps no statistics"
+NO_STATISTICS = "group norm keeps no statistics, and other norms none known here"
 
 _MOMENTS = {"mean", "var"}
 _KEY = (
@@ -55,7 +56,8 @@ def default_layer(names: Sequence[str]) -> str:
 
   The paper's Figures 5 and 6 take "a ResNet-152's res3 block", which is one of the
   second stage; they say neither which block nor which of its norms. Here it is the last
-  norm of the middle block: stage2_block4/bn3 of ResNet-152.
+  norm of the middle block: stage2_block4/bn3 of ResNet-152. Of a
+  network that is no ResNet it is the middle one of all.
 
   Args:
     names: from `layers`, of a network with at least one stage. A network with one
@@ -66,6 +68,8 @@ def default_layer(names: Sequence[str]) -> str:
   """
   matches = (re.fullmatch(r"stage(\d+)_block(\d+)/bn(\d+)", name) for name in names)
   blocks_and_norms = [tuple(map(int, match.groups())) for match in matches if match]
+  if not blocks_and_norms:  # of a network that is a piece
+    return names[len(names) // 2]
   stage = min(2, max(stage for stage, _, _ in blocks_and_norms))
   blocks = max(block for at, block, _ in blocks_and_norms if at == stage)
   middle = (blocks + 1) // 2
@@ -202,15 +206,18 @@ def _of_two_batches(
   log.complain(
     f"Statistics of two batches of {group} images; the attack compiles first."
   )
-  attack = jax.jit(steps.attack_step(config, platform))
+  attack = parallel.once(steps.attack_step(config, platform))
   net = network.network(config, platform, plain=True)
-  of_batch = jax.jit(lambda variables, x: batch_statistics(net.apply, variables, x))
+  of_batch = parallel.once(
+    lambda variables, x: batch_statistics(net.apply, variables, x)
+  )
   key = jax.random.fold_in(settings.key(seed), _KEY)
   variables = network.branches(config, state.variables)
   batches: dict[str, list[Any]] = {branch: [] for branch in variables}
   for row in indices:
     batch = images_of(config, source).read(row)
-    domains = {"clean": jnp.asarray(batch["image"], jnp.float32)}
+    clean = batch["image"].astype(np.float32)
+    domains = {"clean": jax.device_put(clean, device)}  # as the others are
     if config.loss.adv:
       domains["adv"] = attack(state, batch, key)[0]
     for branch, parts in _parts(config).items():
@@ -221,7 +228,16 @@ def _of_two_batches(
 
 def layers_of(config: Config) -> dict[str, int]:
   """Name -> channels of the norm layers that keep statistics; none under GN."""
+  if config.model.norm not in ("bn", "mbn"):
+    return {}
   return layers(steps.abstract_state(config).batch_stats)
+
+
+def keeps_statistics(config: Config) -> bool:
+  """Whether there is a layer to look at."""
+  return config.model.norm in ("bn", "mbn") and (
+    network.is_resnet(config) or bool(layers_of(config))
+  )
 
 
 def _parts(config: Config) -> dict[str, dict[str, int]]:
@@ -233,7 +249,7 @@ def _parts(config: Config) -> dict[str, dict[str, int]]:
     "clean": strategy.clean_kept, "adv": strategy.group if strategy.adv else 0
   }  # fmt: skip
   counts = {domain: count for domain, count in counts.items() if count}
-  if config.model.norm == "mbn":
+  if network.separate(config):
     return {domain: {domain: count} for domain, count in counts.items()}
   return {"all": counts}
 
@@ -255,6 +271,8 @@ def _walk(tree: Tree, path: str) -> list[tuple[str, Tree]]:
   """Every layer's path and its branches, {branch: {"mean", "var"}}."""
   layers = []
   for name, child in tree.items():
+    if not isinstance(child, Mapping):
+      continue  # of a norm that has no branches
     if all(isinstance(x, Mapping) and set(x) == _MOMENTS for x in child.values()):
       layers.append((path + name, child))
     else:

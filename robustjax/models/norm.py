@@ -176,6 +176,13 @@ def branch_of(tree: Any, domain: Domain) -> Any:
   return {name: branch_of(child, domain) for name, child in tree.items()}
 
 
+def has_branches(tree: Any) -> bool:
+  """Whether anything in it has a branch for each domain: {"clean": a, "adv": b}."""
+  if not isinstance(tree, dict):
+    return False
+  return set(tree) == {"clean", "adv"} or any(map(has_branches, tree.values()))
+
+
 def in_both(tree: Any) -> Any:
   """Plain BN's variables in both branches of MBN, as copies.
 

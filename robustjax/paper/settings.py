@@ -19,14 +19,14 @@ FILE = Path(__file__).with_name("settings.json")
 LEFT_OUT = {
   "setting", "scale", "seed", "data.class_digest", "data.data_dir", "data.workers",
   "model.remat", "model.scan", "train.log_every_steps", "train.save_every_epochs",
-  "train.validation_images", "eval.readings", "eval.images", "eval.batch_size",
-  "eval.attack", "eval.attack_images",
+  "train.tracker", "train.validation_images", "eval.readings", "eval.images",
+  "eval.batch_size", "eval.attack", "eval.attack_images",
 }  # fmt: skip
 # What tells a data set from others. An image folder has another name, but where its
 # classes were checked to be those of a scale's data set, and its sizes are, it is that.
 _DATA_SET = ("data.name", "data.version", "data.test_split")
 # What config.json holds beside the values.
-_NO_VALUES = {"overrides", "table"}
+_NO_VALUES = {"overrides", "pieces", "table"}
 
 
 def own_values(setting: str, scale: str) -> dict[str, Any] | None:

@@ -1,6 +1,6 @@
 """Says whether a run fits on a slice of TPUs, and what it costs, before it is rented.
 
-python -m robustjax.preflight --config=experiments/mbn_alp.py --topology=v5e:16x16
+robustjax preflight mbn_alp --topology=v5e:16x16
 """
 
 import argparse
@@ -14,17 +14,17 @@ import threading
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from absl import logging
 
 from robustjax.config import Config, flags
-from robustjax.errors import UserError
+from robustjax.errors import Parser, UserError
 from robustjax.preflight import (
   answers,
   chips,
   compiling,
   examination,
+  published,
   quick,
   table,
   text,
@@ -139,24 +139,17 @@ def _print_split(config: Config, devices: int, as_json: bool) -> None:
   print(json.dumps(values, indent=2) if as_json else line)
 
 
-class _Parser(argparse.ArgumentParser):
-  """Mistakes are one line, as everywhere."""
-
-  def error(self, message: str) -> NoReturn:
-    raise UserError(f"{message}: python -m robustjax.preflight --help")
-
-
-def _parse(words: Sequence[str]) -> argparse.Namespace:
-  parser = _Parser(
-    prog="python -m robustjax.preflight",
+def parser() -> Parser:
+  """The flags, but for those of a configuration."""
+  made = Parser(
+    "robustjax preflight",
     description=(__doc__ or "").splitlines()[0],
     epilog="Exit status: 0 it fits (or the table is written), 1 it does not, 2 a"
     " mistake, 3 a bug, with its traceback. The TPU compiler is"
     " pip install -e '.[tpu]'; no TPU is needed.",
-    allow_abbrev=False,
-    usage="%(prog)s --config=FILE[:VARIANTS] --topology=SLICE [--config.x.y=value ...]",
+    usage="%(prog)s SETTING[:VARIANTS] --topology=SLICE [--config.x.y=value ...]",
   )
-  targets = parser.add_mutually_exclusive_group(required=True)
+  targets = made.add_mutually_exclusive_group(required=True)
   targets.add_argument(
     "--topology",
     action="append",
@@ -173,41 +166,46 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     metavar="N",
     help="compiles nothing: only whether main takes the configuration on so many",
   )
-  parser.add_argument(
+  made.add_argument(
     "--utilisation",
     type=_share,
-    default=0.4,
-    help="the part of the peak that the forecast assumes (default %(default)s)",
+    default=published.USUAL,
+    help="the part of each program's roof that the forecast assumes: a guess (default"
+    " %(default)s), about what others' measurements came to, which it prints",
   )
-  parser.add_argument(
+  made.add_argument(
     "--json", action="store_true", help="prints JSON, with sizes in bytes"
   )
-  parser.add_argument(
+  made.add_argument(
     "--largest",
     action=argparse.BooleanOptionalAction,
     default=True,
     help="looks for the largest batch that fits: up to four compiles more, on TPUs"
     " quick ones",
   )
-  parser.add_argument(
+  made.add_argument(
     "--quick",
     action="store_true",
     help="stops each compile when memory is assigned: seconds instead of minutes, but"
     " no code is generated, so its size and errors are not seen; --all does so too",
   )
-  parser.add_argument(
+  made.add_argument(
     "--cache",
     default=_default_cache(),
     metavar="DIR",
     help="where the compiler's answers are kept (default %(default)s); '' for nowhere",
   )
-  parser.add_argument(
+  made.add_argument(
     "--all",
     action="store_true",
     help="every setting of the paper on each --topology, as a table in --out",
   )
-  parser.add_argument("--out", metavar="FILE.md", help="where --all writes")
-  options, rest = parser.parse_known_args(words)
+  made.add_argument("--out", metavar="FILE.md", help="where --all writes")
+  return made
+
+
+def _parse(words: Sequence[str]) -> argparse.Namespace:
+  options, rest = parser().parse_known_args(words)
   options.rest = rest
   if options.all and not (options.out and options.topology):
     raise UserError("--all needs --topology=SLICE[,SLICE...] and --out=FILE.md")
@@ -244,7 +242,7 @@ def _config(words: Sequence[str]) -> Config:
       ("config.", "noconfig.")
     ):
       raise UserError(
-        f"{word!r} is not a flag of the preflight: python -m robustjax.preflight --help"
+        f"{word!r} is not a flag of the preflight: robustjax preflight --help"
       )
   sys.argv[1:] = words
   return flags.parse()

@@ -2,6 +2,8 @@
 
 Sources: the "System architecture" and "Configurations" tables of Google Cloud's pages
 cloud.google.com/tpu/docs/{v3,v4,v5e,v5p,v6e}, and NVIDIA's data sheet of the H100 SXM.
+(Of a v5e's bandwidth editions of its page say 819 GB/s and 800 GiB/s, which is 859;
+JAX's own table for Pallas says 820, and 1,230 for a v4.)
 """
 
 import dataclasses
@@ -9,6 +11,7 @@ from collections.abc import Mapping
 
 GIB = 2**30
 TFLOPS = 1e12  # operations a second
+GBPS = 1e9  # bytes a second
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,6 +20,7 @@ class Chip:
 
   Attributes:
     peak: bfloat16 operations a second of a chip, a multiply-add being two.
+    bandwidth: bytes a second of a chip's main memory.
     devices: JAX devices a chip. The two cores of a v3 are two devices; those of a v4
       and a v5p work as one.
     hbm: bytes of memory that the compiler lets a program on one device have. The chip
@@ -28,6 +32,7 @@ class Chip:
   """
 
   peak: float
+  bandwidth: float
   devices: int
   hbm: int
   counts_cores: bool
@@ -53,24 +58,24 @@ _CUBES = {
 }  # fmt: skip
 
 CHIPS: Mapping[str, Chip] = {
-  "v3": Chip(123 * TFLOPS, 2, int(15.48 * GIB), True, _V3),
-  "v4": Chip(275 * TFLOPS, 1, int(30.75 * GIB), True, _CUBES, "megacore"),
-  "v5e": Chip(197 * TFLOPS, 1, int(15.75 * GIB), False, _FLAT),
-  "v5p": Chip(459 * TFLOPS, 1, int(95.74 * GIB), True, _CUBES),
-  "v6e": Chip(918 * TFLOPS, 1, int(31.25 * GIB), False, _FLAT),
+  "v3": Chip(123 * TFLOPS, 900 * GBPS, 2, int(15.48 * GIB), True, _V3),
+  "v4": Chip(275 * TFLOPS, 1200 * GBPS, 1, int(30.75 * GIB), True, _CUBES, "megacore"),
+  "v5e": Chip(197 * TFLOPS, 819 * GBPS, 1, int(15.75 * GIB), False, _FLAT),
+  "v5p": Chip(459 * TFLOPS, 2765 * GBPS, 1, int(95.74 * GIB), True, _CUBES),
+  "v6e": Chip(918 * TFLOPS, 1638 * GBPS, 1, int(31.25 * GIB), False, _FLAT),
 }
 
-# GPUs by JAX's device_kind: bfloat16 operations a second, dense; and float32 ones,
-# which have no tensor cores.
-GPU_PEAKS: Mapping[str, tuple[float, float]] = {
-  "NVIDIA H100 80GB HBM3": (989 * TFLOPS, 67 * TFLOPS)
+# GPUs by JAX's device_kind: bfloat16 operations a second, dense; float32 ones, which
+# have no tensor cores; and bytes a second of the memory.
+GPUS: Mapping[str, tuple[float, float, float]] = {
+  "NVIDIA H100 80GB HBM3": (989 * TFLOPS, 67 * TFLOPS, 3350 * GBPS)
 }
 
 
 def names(kind: str) -> dict[str, str]:
   """Google Cloud's names of the slices of a kind -> their topologies.
 
-  Example:
+  Examples:
     >>> names("v4")["v4-128"], names("v5e")["v5e-256"]
     ('4x4x4', '16x16')
   """

@@ -30,7 +30,8 @@ _FLAGS = ("XLA_FLAGS", "LIBTPU_INIT_ARGS")
 _CODE = [
   Path(__file__).with_name(name).read_text()
   for name in (
-    "answers.py", "chips.py", "cost.py", "hlo.py", "topology.py", "work.py",
+    "answers.py", "chips.py", "cost.py", "hlo.py", "moved.py", "topology.py",
+    "work.py",
   )
 ]  # fmt: skip
 # The environment variable with the folder of one command, in which a process that

@@ -9,11 +9,11 @@ from robustjax.config import Config
 from robustjax.errors import UserError
 from robustjax.preflight import chips, compiling, programs
 from robustjax.preflight.answers import Compiled
-from robustjax.preflight.forecast import Forecast, forecast_of
+from robustjax.preflight.forecast import Forecast, Roof, forecast_of, roof
 from robustjax.preflight.largest import Largest, largest
 from robustjax.preflight.programs import Program
 from robustjax.preflight.topology import Target
-from robustjax.run import steps
+from robustjax.run import steps, trial
 from robustjax.runtime import parallel
 
 # More bytes than any program's code: 0.17 GiB was the most in docs/tpu_table.
@@ -100,6 +100,11 @@ class Examined:
       for one in self.checked
     )
 
+  def roof(self, one: Checked) -> Roof | None:
+    """Of one of its programs; None where it does not fit or no peak is published."""
+    work = one.compiled.work
+    return roof(one.program.name, work, self.config, self.target) if work else None
+
   @property
   def images(self) -> int:
     """Training images a device."""
@@ -120,7 +125,7 @@ def examine(
   Args:
     config: checked.
     target: from `topology`.
-    utilisation: the assumed part of the peak.
+    utilisation: the assumed part of the roof.
     cache: where results are kept; nowhere if None.
     look_for_largest: whether to compile other batch sizes too; on TPUs until memory is
       assigned.
@@ -167,6 +172,7 @@ def check(config: Config, devices: int) -> None:
   """
   try:
     steps.check(config, devices)
+    trial.check(config)
   except UserError as error:
     groups, rest = divmod(config.train.batch_size, config.model.group)
     if rest or groups >= devices or "train.batch_size" not in str(error):

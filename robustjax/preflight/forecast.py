@@ -1,7 +1,9 @@
-"""How long a run would take: arithmetic on counted operations and published peaks.
+"""How long a run would take: arithmetic on counted work and published numbers.
 
-Nothing here is measured. A device is assumed to reach one and the same part of its peak
-in every program: the utilisation.
+Nothing here is measured. No device does a program in less than its operations take at
+the published peak, or its bytes at the published bandwidth: the larger of the two is
+its roof. One and the same part of it is assumed to be reached in every program: the
+utilisation.
 """
 
 import dataclasses
@@ -12,6 +14,7 @@ from robustjax.evaluation import trajectory
 from robustjax.preflight import programs
 from robustjax.preflight.topology import Target
 from robustjax.preflight.work import Work
+from robustjax.run import network as networks
 from robustjax.run import schedule as schedules
 from robustjax.run import steps
 
@@ -53,18 +56,43 @@ class Amount:
 
 
 @dataclasses.dataclass(frozen=True)
-class Operations:
-  """Floating point operations of one device, a multiply-add being two.
+class Roof:
+  """Seconds in less than which no device does a program.
 
   Attributes:
-    step: in a training step.
-    running_step: in one with running statistics.
-    attack_step: in one attack step on a batch of the evaluation.
-    reading: in classifying such a batch.
+    operations: that its operations take at the published peak.
+    memory: that its bytes take at the published bandwidth.
+  """
+
+  operations: float
+  memory: float
+
+  @property
+  def seconds(self) -> float:
+    """The larger of the two."""
+    return max(self.operations, self.memory)
+
+  @property
+  def limit(self) -> str:
+    """What it is the time of."""
+    return "operations" if self.operations >= self.memory else "memory"
+
+
+@dataclasses.dataclass(frozen=True)
+class Times:
+  """Seconds of one device, at the roof.
+
+  Attributes:
+    step: of a training step.
+    running_step: of one with running statistics.
+    validation: of a batch that is validated.
+    attack_step: of one attack step on a batch of the evaluation.
+    reading: of classifying such a batch.
   """
 
   step: float
   running_step: float
+  validation: float
   attack_step: float
   reading: float
 
@@ -74,7 +102,7 @@ class Forecast:
   """What comes of it; every value is a forecast.
 
   Attributes:
-    utilisation: the assumed part of the peak.
+    utilisation: the assumed part of the roof.
     step_seconds: of a training step.
     images_per_second: training images, over all devices.
     host_images_per_second: that each host has to read, decode and augment.
@@ -103,58 +131,62 @@ class Forecast:
 
 
 def forecast(
-  amount: Amount,
-  operations: Operations,
-  *,
-  peak: float,
-  exact_peak: float,
-  utilisation: float,
-  hosts: int,
-  chips: int | None,
+  amount: Amount, times: Times, *, utilisation: float, hosts: int, chips: int | None
 ) -> Forecast:
-  """Times from operations.
+  """Days from the seconds of the parts.
 
   Args:
     amount: how much there is to do.
-    operations: of one device.
-    peak: operations a second of a device in training.
-    exact_peak: and in the evaluation, which computes in float32.
+    times: of one device, at the roof.
     utilisation: the part of it that is reached, above 0 and at most 1.
     hosts: processes that read images.
     chips: how many are rented, or None.
   """
-
-  def seconds(flops: float, peak: float = peak) -> float:
-    return flops / (peak * utilisation)
-
   plain_steps = amount.steps - amount.running_steps
-  training = plain_steps * operations.step + amount.running_steps * (
-    operations.running_step
-  )
-  # A validation attacks a batch as training does, and classifies it twice.
-  batch = amount.attack_steps * operations.attack_step + 2 * operations.reading
-  validation = amount.validations * amount.validation_batches * batch
-  one_branch = amount.evaluation_steps * operations.attack_step
-  one_branch += amount.readings * operations.reading
+  training = plain_steps * times.step + amount.running_steps * times.running_step
+  validation = amount.validations * amount.validation_batches * times.validation
+  one_branch = amount.evaluation_steps * times.attack_step
+  one_branch += amount.readings * times.reading
   evaluation = amount.evaluation_batches * amount.branches * one_branch
   adaptive = amount.branches * (
-    amount.adaptive_gradients * operations.attack_step
-    + amount.adaptive_passes * operations.reading
+    amount.adaptive_gradients * times.attack_step
+    + amount.adaptive_passes * times.reading
   )
-  step_seconds = seconds(operations.step)
+  step_seconds = times.step / utilisation
   images = amount.batch_size / step_seconds
-  total = seconds(training + validation) + seconds(evaluation, exact_peak)
+  total = (training + validation + evaluation) / utilisation
   return Forecast(
     utilisation=utilisation,
     step_seconds=step_seconds,
     images_per_second=images,
     host_images_per_second=images / hosts,
-    training_days=seconds(training) / DAY,
-    validation_days=seconds(validation) / DAY,
-    evaluation_days=seconds(evaluation, exact_peak) / DAY,
-    adaptive_days=seconds(adaptive, exact_peak) / DAY,
+    training_days=training / utilisation / DAY,
+    validation_days=validation / utilisation / DAY,
+    evaluation_days=evaluation / utilisation / DAY,
+    adaptive_days=adaptive / utilisation / DAY,
     chip_hours=chips * total / HOUR if chips else None,
   )
+
+
+def roof(name: str, work: Work, config: Config, target: Target) -> Roof | None:
+  """The roof of a program; of the evaluation's attack steps, that of one of them.
+
+  Args:
+    name: of the program.
+    work: what one device does in it.
+    config: of the run; the evaluation computes in float32 whatever it says.
+    target: where.
+
+  Returns:
+    The roof, or None where no peak is published.
+  """
+  if name == programs.ADVANCE and work.longest_loop:
+    work = work.longest_loop.body
+  bfloat16 = name in programs.OF_TRAINING and config.model.dtype != "float32"
+  peak = target.peak if bfloat16 else target.exact_peak
+  if peak is None or target.bandwidth is None:
+    return None
+  return Roof(work.total_flops / peak, work.total_bytes / target.bandwidth)
 
 
 def forecast_of(
@@ -169,42 +201,33 @@ def forecast_of(
     config: of the run.
     target: where.
     works: program's name -> work; None where it does not fit.
-    utilisation: the assumed part of the peak.
+    utilisation: the assumed part of the roof.
 
   Returns:
     The forecast; None without a published peak, or if a program does not fit.
   """
-  operations = _operations(works)
-  peak, exact_peak = target.peak, target.exact_peak
-  if operations is None or peak is None or exact_peak is None:
-    return None
-  return forecast(
-    amount(config),
-    operations,
-    peak=exact_peak if config.model.dtype == "float32" else peak,
-    exact_peak=exact_peak,
-    utilisation=utilisation,
-    hosts=target.hosts,
-    chips=target.chips,
-  )
-
-
-def _operations(
-  works: Mapping[str, Work | None],
-) -> Operations | None:
-  """Operations by what they are for; None if a program that is needed does not fit."""
+  seconds = {}
+  for name, work in works.items():
+    found = roof(name, work, config, target) if work else None
+    if found is None and name not in programs.ADAPTIVE.values():
+      return None
+    seconds[name] = found.seconds if found else 0.0
   step, attack, reading = (
-    works.get(name) for name in (programs.TRAIN, programs.ADVANCE, programs.READ)
+    seconds[name] for name in (programs.TRAIN, programs.ADVANCE, programs.READ)
   )
-  running = works.get(programs.RUNNING, step)
-  if step is None or running is None or attack is None or reading is None:
-    return None
-  loop = attack.longest_loop
-  return Operations(
-    step=step.total_flops,
-    running_step=running.total_flops,
-    attack_step=loop.body.total_flops if loop else 0.0,
-    reading=reading.total_flops,
+  size = amount(config)
+  # A validation attacks a batch as training does, and classifies it twice. Where its
+  # program was not compiled, the evaluation's stand in for it.
+  validation = size.attack_steps * attack + 2 * reading
+  times = Times(
+    step=step,
+    running_step=seconds.get(programs.RUNNING, step),
+    validation=seconds.get(programs.VALIDATION, validation),
+    attack_step=attack,
+    reading=reading,
+  )
+  return forecast(
+    size, times, utilisation=utilisation, hosts=target.hosts, chips=target.chips
   )
 
 
@@ -222,7 +245,7 @@ def amount(config: Config) -> Amount:
     validation_batches=-(-config.train.validation_images // values.batch_size),
     attack_steps=config.attack.steps,
     evaluation_batches=-(-values.images // values.batch_size),
-    branches=2 if config.model.norm == "mbn" else 1,
+    branches=2 if networks.separate(config) else 1,
     evaluation_steps=sum(one.readings[-1] for one in plan),
     readings=1 + sum(len(one.readings) for one in plan),
     adaptive_gradients=gradients,

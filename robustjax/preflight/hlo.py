@@ -7,6 +7,9 @@ from collections.abc import Mapping
 
 _HEAD = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{$")
 _LINE = re.compile(r"^\s+(ROOT )?%?([\w.\-]+) = (.*)$")
+_ARRAY = re.compile(
+  r"\b(?P<kind>[a-z]\w*)\[(?P<sides>[\d,]*)\](?:\{(?P<layout>[^}]*)\})?"
+)
 # Through these a constant is followed to where it is used.
 _SAME = {"copy", "bitcast", "convert", "copy-start", "copy-done", "reshape"}
 
@@ -107,13 +110,42 @@ def numbers(text: str) -> list[int]:
   return [int(word) for word in text.split(",") if word]
 
 
+def arrays(shape: str) -> list[str]:
+  """Each array of a shape with its layout; those of tuples within it too."""
+  return [found[0] for found in _ARRAY.finditer(shape)]
+
+
 def size(shape: str) -> int:
   """Bytes of all arrays in a shape; an element of fewer than 8 bits takes a byte."""
+  return sum(
+    math.prod(numbers(one["sides"])) * _element(one["kind"])
+    for one in _ARRAY.finditer(shape)
+  )
+
+
+def padded(shape: str) -> int:
+  """The same with the padding of their layouts, such as {1,0:T(8,128)}."""
   total = 0
-  for kind, sides in re.findall(r"\b([a-z]\w*)\[([\d,]*)\]", shape):
-    bits = re.search(r"\d+", kind)
-    total += math.prod(numbers(sides)) * max(1, int(bits[0]) // 8 if bits else 1)
+  for one in _ARRAY.finditer(shape):
+    sides = numbers(one["sides"])
+    order, _, tiling = (one["layout"] or "").partition(":")
+    found = re.search(r"T\(([\d,]+)\)", tiling)
+    tile = numbers(found[1]) if found else []
+    inner = [1] * len(tile) + [sides[axis] for axis in reversed(numbers(order))]
+    for place, side in enumerate(reversed(tile), 1):
+      inner[-place] = -(-inner[-place] // side) * side
+    total += math.prod(inner or sides) * _element(one["kind"])
   return total
+
+
+def is_near(shape: str) -> bool:
+  """Whether an array is in another memory than a device's main one."""
+  return re.search(r"S\([1-9]", shape) is not None
+
+
+def _element(kind: str) -> int:
+  bits = re.search(r"\d+", kind)
+  return max(1, int(bits[0]) // 8 if bits else 1)
 
 
 def _instruction(name: str, text: str) -> Instruction:

@@ -24,9 +24,12 @@ BEGIN, ADVANCE, READ = (
 
 ADAPTIVE = {name: f"evaluation, {name}" for name in suite.NAMES}
 
+# Those in the precision of training: the evaluation's are in float32.
+OF_TRAINING = frozenset({TRAIN, RUNNING, VALIDATION})
+
 # Those with a gradient, and so with activations that are kept or computed again.
 DIFFERENTIATED = frozenset(
-  {TRAIN, RUNNING, VALIDATION, ADVANCE, *ADAPTIVE.values()} - {ADAPTIVE["square"]}
+  {*OF_TRAINING, ADVANCE, *ADAPTIVE.values()} - {ADAPTIVE["square"]}
 )
 
 

@@ -66,7 +66,7 @@ def write(
   Args:
     slices: names of slices.
     out: the file.
-    utilisation: the assumed part of the peak.
+    utilisation: the assumed part of the roof.
     cache: where the compiler's answers are kept.
 
   Raises:
@@ -202,10 +202,10 @@ def page(
     + f"\n{slices}\nCompiled with {targets[0].compiler} until it had assigned memory:"
     " images and memory a device are the compiler's, without the code, and what does"
     " not fit is bold. Hours and chip-hours, of training with its validations and of"
-    " the evaluation, are forecasts from counted"
-    f" operations at {utilisation:.0%} of the published peak; nothing was measured on a"
-    " TPU. Where a batch does not split over the devices in groups, there is no"
-    " number.\n"
+    " the evaluation, are forecasts: each program takes the larger of its operations"
+    " over the published peak and its bytes over the published bandwidth, divided by"
+    f" {utilisation:.0%}, a guess; nothing was measured on a TPU. Where a batch does"
+    " not split over the devices in groups, there is no number.\n"
     + (f"\n{missing} cells are not compiled yet, and empty.\n" if missing else "")
   )
 

@@ -4,11 +4,10 @@ import dataclasses
 from typing import Any
 
 from robustjax import config as configs
-from robustjax.preflight import programs
+from robustjax.preflight import published
 from robustjax.preflight.chips import GIB
 from robustjax.preflight.examination import CODE, Checked, Examined, advice
 from robustjax.preflight.forecast import DAY
-from robustjax.preflight.work import Work
 from robustjax.report import table
 
 
@@ -46,6 +45,7 @@ def values(found: Examined) -> dict[str, Any]:
       "hbm": target.hbm,
       "peak": target.peak,
       "exact_peak": target.exact_peak,
+      "bandwidth": target.bandwidth,
       "compiler": target.compiler,
     },
     "batch_size": config.train.batch_size,
@@ -87,6 +87,7 @@ def operations(flops: float) -> str:
 def _program(one: Checked, found: Examined) -> dict[str, Any]:
   compiled = one.compiled
   memory, work = compiled.memory, compiled.work
+  roof = found.roof(one)
   return {
     "name": one.program.name,
     "fits": one.fits,
@@ -98,8 +99,17 @@ def _program(one: Checked, found: Examined) -> dict[str, Any]:
     "memory": dataclasses.asdict(memory) if memory else None,
     "beside": one.program.beside,
     "flops": work.total_flops if work and not work.all_uncounted else None,
+    "bytes": work.total_bytes if work else None,
+    "roof": dataclasses.asdict(roof) | {"limit": roof.limit} if roof else None,
     "loops": work
-    and [{"trips": one.trips, "flops": one.body.total_flops} for one in work.loops],
+    and [
+      {
+        "trips": one.trips,
+        "flops": one.body.total_flops,
+        "bytes": one.body.total_bytes,
+      }
+      for one in work.loops
+    ],
     "collectives": work
     and {k: dataclasses.asdict(t) for k, t in work.total_collectives.items()},
     "compile_seconds": compiled.seconds,
@@ -121,29 +131,32 @@ def _head(found: Examined) -> str:
 
 
 def _programs(found: Examined) -> str:
-  header = ("program", "fits", "bytes a device", "operations a device", "compiled in")
+  header = (
+    "program", "fits", "needs", "operations", "moves", "at the roof", "compiled in",
+  )  # fmt: skip
   rows = [
     (
       one.program.name,
       "yes" if one.fits else "NO",
       gib(one.needed),
-      _work(one.program.name, one.compiled.work),
+      *_work(one, found),
       f"{one.compiled.seconds:.0f} s" + (" (kept)" if one.compiled.kept else ""),
     )
     for one in found.checked
   ]
-  return table.align([header, *rows], right=range(2, len(header)))
+  body = table.align([header, *rows], right=range(2, len(header)))
+  note = "A device; of the evaluation's attacks one step."
+  return f"{body}\n{note}" if any(one.compiled.work for one in found.checked) else body
 
 
-def _work(name: str, work: Work | None) -> str:
-  if work is None:
-    return ""
-  if work.all_uncounted:
-    return "unknown"
-  unknown = any(loop.trips is None for loop in work.loops)
-  unit = " an attack step" if unknown and name == programs.ADVANCE else ""
-  unit = " with one step" if name in programs.ADAPTIVE.values() else unit
-  return operations(work.total_flops) + unit
+def _work(one: Checked, found: Examined) -> tuple[str, str, str]:
+  """Operations, bytes that pass the memory, and the time that the larger takes."""
+  work = one.compiled.work
+  if work is None or work.all_uncounted:
+    return ("", "", "") if work is None else ("unknown", "unknown", "")
+  roof = found.roof(one)
+  at = f"{duration(roof.seconds / DAY)}, {roof.limit}" if roof else ""
+  return operations(work.total_flops), f"{work.total_bytes / 1e9:,.3g} GB", at
 
 
 def _refusals(found: Examined) -> str:
@@ -227,16 +240,17 @@ def _forecast(found: Examined) -> str:
     rows.append(("chip-hours", f"{hours:,.3g}" if hours < 100 else f"{hours:,.0f}"))
   peak, exact = ((x or 0.0) / 1e12 for x in (target.peak, target.exact_peak))
   note = (
-    f"A forecast from counted operations, if every device reaches"
-    f" {forecast.utilisation:.0%} of its {peak:g} TFLOP/s in bfloat16, and {exact:.3g}"
-    " in float32, which the evaluation takes (--utilisation): nothing here was"
-    " measured, and waiting for images or other devices is not in it."
+    f"A forecast, if every device reaches {forecast.utilisation:.0%} (--utilisation, a"
+    f" guess) of each program's roof: its operations at {peak:g} TFLOP/s, in float32,"
+    f" which the evaluation takes, at {exact:.3g}, or what it moves at"
+    f" {(target.bandwidth or 0.0) / 1e9:,.0f} GB/s, whichever takes longer. Nothing"
+    " here was measured, and waiting for images or other devices is not in it."
   )
   if attack := found.config.eval.attack:
     most = duration(forecast.adaptive_days)
     note += f"\nNor is {attack} at the end, at most {most} if it breaks no image."
   body = table.align([("forecast", ""), *rows], right=(1,))
-  return f"{body}\n{note}"
+  return f"{body}\n{note}\n{published.line()}"
 
 
 def _why_not(found: Examined) -> str:

@@ -45,6 +45,7 @@ class Target:
     hbm: bytes of memory a device that a program can use.
     peak: bfloat16 operations a second of a device, or None if none is published.
     exact_peak: float32 ones, or None likewise.
+    bandwidth: bytes a second of a device's main memory, or None likewise.
     compiler: its name and version.
   """
 
@@ -55,6 +56,7 @@ class Target:
   hbm: int
   peak: float | None
   exact_peak: float | None
+  bandwidth: float | None
   compiler: str
 
   @property
@@ -108,6 +110,7 @@ def tpu(name: str) -> Target:
     hbm=chip.hbm,
     peak=chip.peak / chip.devices,
     exact_peak=chip.exact_peak / chip.devices,
+    bandwidth=chip.bandwidth / chip.devices,
     compiler=f"libtpu {importlib.metadata.version('libtpu')}",
   )
 
@@ -117,7 +120,7 @@ def cpu() -> Target:
   devices = jax.devices("cpu")
   memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
   share = memory // len(devices)
-  return Target("cpu", devices, None, 1, share, None, None, _jaxlib())
+  return Target("cpu", devices, None, 1, share, None, None, None, _jaxlib())
 
 
 def gpu(name: str) -> Target:
@@ -140,7 +143,7 @@ def gpu(name: str) -> Target:
   kind = devices[0].device_kind
   if name.lower() not in kind.lower():
     raise UserError(f"--device={name}: the GPU here is {kind!r}")
-  peak, exact_peak = chips.GPU_PEAKS.get(kind, (None, None))
+  peak, exact_peak, bandwidth = chips.GPUS.get(kind, (None, None, None))
   return Target(
     name=kind,
     devices=devices,
@@ -149,6 +152,7 @@ def gpu(name: str) -> Target:
     hbm=(devices[0].memory_stats() or {})["bytes_limit"],
     peak=peak,
     exact_peak=exact_peak,
+    bandwidth=bandwidth,
     compiler=_jaxlib(),
   )
 

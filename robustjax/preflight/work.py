@@ -47,12 +47,14 @@ class Work:
   Attributes:
     flops: floating point operations of convolutions and matrix products outside the
       loops, a multiply-add being two.
+    bytes: that pass its main memory outside the loops.
     collectives: kind -> traffic outside the loops.
     loops: those that it runs through.
     uncounted: library calls that may be products, whose operations are not known.
   """
 
   flops: float = 0.0
+  bytes: int = 0
   collectives: Mapping[str, Traffic] = dataclasses.field(default_factory=dict)
   loops: tuple[Loop, ...] = ()
   uncounted: tuple[str, ...] = ()
@@ -61,6 +63,12 @@ class Work:
   def total_flops(self) -> float:
     """Floating point operations with every loop's trips; 1 for unknown trips."""
     return self.flops + sum(loop.total_flops for loop in self.loops)
+
+  @property
+  def total_bytes(self) -> int:
+    """Bytes that pass the main memory, with every loop's trips as above."""
+    inside = sum((loop.trips or 1) * loop.body.total_bytes for loop in self.loops)
+    return self.bytes + inside
 
   @property
   def total_collectives(self) -> dict[str, Traffic]:
@@ -106,6 +114,7 @@ def from_dict(saved: Mapping[str, Any]) -> Work:
   """The work of which `saved` is `dataclasses.asdict`, through JSON perhaps."""
   return Work(
     flops=saved["flops"],
+    bytes=saved["bytes"],
     collectives={k: Traffic(**t) for k, t in saved["collectives"].items()},
     loops=tuple(Loop(one["trips"], from_dict(one["body"])) for one in saved["loops"]),
     uncounted=tuple(saved["uncounted"]),

@@ -1,20 +1,18 @@
 """Writes a report of runs beside the paper's numbers, from their files alone.
 
-python -m robustjax.report runs --out=report
+robustjax report runs --out=report
 """
 
-import argparse
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
-from robustjax.errors import UserError, ended
+from robustjax.errors import Parser, UserError, ended
 from robustjax.report import content, drawing
 from robustjax.report.content import Content
 from robustjax.report.document import FIGURES, HTML, MARKDOWN, render
-from robustjax.runtime import files
+from robustjax.runtime import files, log
 from robustjax.runtime.paths import typed
 
 # The pictures that a Markdown of its own shows; no other name is ever the tool's.
@@ -24,9 +22,13 @@ _PICTURE = re.compile(
 )
 
 
-class _Parser(argparse.ArgumentParser):
-  def error(self, message: str) -> NoReturn:
-    raise UserError(f"{message}; write: {self.format_usage().split(': ', 1)[1]}")
+def parser() -> Parser:
+  """The flags."""
+  made = Parser("robustjax report", description=__doc__.splitlines()[0])
+  add = made.add_argument
+  add("runs", nargs="+", type=typed, help="folders with runs in them")
+  add("--out", type=typed, required=True, help="folder for index.html and report.md")
+  return made
 
 
 @drawing.plain()
@@ -36,14 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
   Args:
     arguments: `sys.argv` without the program if None.
   """
-  parser = _Parser("python -m robustjax.report", description=__doc__.splitlines()[0])
-  parser.add_argument("runs", nargs="+", type=typed, help="folders with runs in them")
-  parser.add_argument(
-    "--out", type=typed, required=True, help="folder for index.html and report.md"
-  )
 
   def command() -> None:
-    values = parser.parse_args(arguments)
+    values = parser().parse_args(arguments)
     for path in write(values.runs, values.out):
       print(path)
 
@@ -65,7 +62,8 @@ def write(folders: Sequence[Path], out: Path) -> list[Path]:
     UserError: a folder cannot be read, or the report cannot be written.
   """
   _, earlier = (_earlier(out / form.file, form.mark) for form in (HTML, MARKDOWN))
-  found = content.build(folders)
+  with log.waiting("reading the runs"):
+    found = content.build(folders)
   try:
     return _write(found, out, set(_PICTURE.findall(earlier)))
   except OSError as error:
@@ -92,8 +90,10 @@ def _earlier(path: Path, mark: str) -> str:
 def _write(found: Content, out: Path, earlier: set[str]) -> list[Path]:
   figures = out / FIGURES
   figures.mkdir(parents=True, exist_ok=True)
-  for panel in found.panels:
-    files.write_bytes(figures / f"{panel.name}.png", panel.png())
+  with log.waiting("pictures", total=len(found.panels)) as done:
+    for panel in found.panels:
+      files.write_bytes(figures / f"{panel.name}.png", panel.png())
+      done()
   for form in (HTML, MARKDOWN):
     text = render(form, content.TITLE, vars(found))
     files.write_bytes(out / form.file, text.encode())

@@ -5,7 +5,7 @@ import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 from absl import flags
 
@@ -28,6 +28,7 @@ class Arguments(NamedTuple):
     processes: how many there are.
     process: which one this is.
     wait: seconds within which all must come.
+    profile: how many steps of training are traced.
   """
 
   config: Config
@@ -36,6 +37,7 @@ class Arguments(NamedTuple):
   processes: int | None
   process: int | None
   wait: int
+  profile: int
 
 
 def parse() -> Arguments:
@@ -47,13 +49,21 @@ def parse() -> Arguments:
   Raises:
     UserError: an unknown flag, name or variant, a missing file, a wrong type.
   """
-  values = flags.FlagValues()
-  flags.DEFINE_string("workdir", None, "Where the run's files go.", flag_values=values)
-  _define_hosts(values)
+  values = defined()
   config = config_flags.parse(values)
   workdir = path(values.workdir or str(workdirs.default(config)))
   hosts = values.coordinator, values.processes, values.process, values.wait
-  return Arguments(config, workdir, *hosts)
+  return Arguments(config, workdir, *hosts, values.profile)
+
+
+def defined() -> flags.FlagValues:
+  """The flags of a run, but for those of its configuration."""
+  values = flags.FlagValues()
+  flags.DEFINE_string("workdir", None, "Where the run's files go.", flag_values=values)
+  what = "How many steps of training are traced, for TensorBoard and Perfetto."
+  flags.DEFINE_integer("profile", 0, what, lower_bound=0, flag_values=values)
+  _define_hosts(values)
+  return values
 
 
 def _define_hosts(values: flags.FlagValues) -> None:
@@ -70,34 +80,30 @@ def _define_hosts(values: flags.FlagValues) -> None:
 def usage() -> str:
   """What --help prints."""
   return (
-    "python -m robustjax.main --config=FILE[:VARIANTS] [--workdir=DIR]\n"
-    "                         [--config.section.name=value ...]\n"
-    "                         [--coordinator=HOST:PORT --processes=N --process=I]\n"
-    "                         [--wait=SECONDS]\n\n"
+    "usage: robustjax train SETTING[:VARIANTS] [--workdir=DIR]\n"
+    "                       [--config.section.name=value ...]\n"
+    "                       [--coordinator=HOST:PORT --processes=N --process=I]\n"
+    "                       [--wait=SECONDS] [--profile=STEPS]\n"
+    "       python -m robustjax.main --config=SETTING[:VARIANTS] ...\n\n"
     "Trains and evaluates, or goes on with what was begun in DIR, which is\n"
-    "runs/<setting>-<scale> by default. python -m robustjax.config FILE[:VARIANTS]\n"
-    "prints every value with its unit and source.\n"
+    "runs/<setting>-<scale> by default. robustjax config SETTING[:VARIANTS] prints\n"
+    "every value with its unit and source.\n"
     "Several hosts: the same command on each, with --process=0 on HOST; on Cloud TPU,\n"
     "Slurm, GKE and Open MPI without these flags. DIR is on a file system that all\n"
     f"of them share. One that is missing is waited for, {_WAIT} s by default.\n"
+    "--profile traces so many steps, from the second on, into DIR/tensorboard.\n"
     "Exit status: 0 complete, 2 a mistake, 143 stopped by a signal, 1 a bug or a\n"
     "process that did not come or was lost.\n\n" + config_flags.usage()
   )
 
 
-class Parser(argparse.ArgumentParser):
-  """Raises a mistake as a line, instead of ending the process."""
-
-  def error(self, message: str) -> NoReturn:
-    """Called by argparse."""
-    raise UserError(f"{message}; --help says more")
-
-  def add_hosts(self) -> None:
-    """The flags that say which of several processes this one is."""
-    self.add_argument("--coordinator", metavar="HOST:PORT", help="of several processes")
-    self.add_argument("--processes", type=at_least(1), help="how many there are")
-    self.add_argument("--process", type=at_least(0), help="which one this is")
-    self.add_argument("--wait", type=at_least(1), default=_WAIT, help="%(default)s s")
+def add_hosts(parser: argparse.ArgumentParser) -> None:
+  """The flags that say which of several processes this one is."""
+  add = parser.add_argument
+  add("--coordinator", metavar="HOST:PORT", help="of several processes")
+  add("--processes", type=at_least(1), help="how many there are")
+  add("--process", type=at_least(0), help="which one this is")
+  add("--wait", type=at_least(1), default=_WAIT, help="%(default)s s")
 
 
 def at_least(low: int) -> Callable[[str], int]:

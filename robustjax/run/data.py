@@ -11,6 +11,7 @@ from robustjax import config as configs
 from robustjax.config import Config
 from robustjax.data import arrays, classes, crop, pipeline, sources, transforms
 from robustjax.errors import UserError
+from robustjax.run import pieces
 from robustjax.run.schedule import schedule
 from robustjax.runtime import parallel
 
@@ -41,7 +42,7 @@ def open_data(config: Config) -> Data:
       " with python -m robustjax.evaluate RUN --data, and train on an image folder"
     )
   train, test = (
-    sources.open_source(
+    open_named(
       data.name,
       split=split,
       data_dir=data.data_dir or None,
@@ -63,6 +64,40 @@ def open_data(config: Config) -> Data:
   classes.check_same(train, test)
   _check_expected(config, train, test)
   return Data(train, test)
+
+
+def open_named(name: str, **how: Any) -> sources.Source:
+  """A split of a data set that has a name, a path, or is a function's.
+
+  Args:
+    name: for `sources.open_source`; or "package.module:function", called with what it
+      asks for of that one's other arguments, which returns a `sources.Source`.
+    **how: those arguments.
+
+  Raises:
+    UserError: it cannot be opened.
+  """
+  if not configs.is_own(name):
+    return sources.open_source(name, **how)
+  if how.get("version"):
+    raise UserError(
+      f"data set {name!r} is a function and has no version {how['version']}: add"
+      " --config.data.version= with nothing behind it"
+    )
+  values = {key: how.get(key) for key in ("split", "data_dir", "channels", "oriented")}
+  try:
+    made = pieces.made("data.name", name, values)()
+    if not isinstance(made, sources.Source):
+      kind = type(made).__name__
+      raise UserError(f"it returns a {kind}, not a robustjax.data.sources.Source")
+    if not len(made):
+      raise UserError(f"its split {made.split!r} is empty")
+    made[0]
+  except UserError as error:
+    raise UserError(f"data set {name!r}: {error}") from error
+  except Exception as error:  # whatever somebody's code raises
+    raise UserError(f"data set {name!r}: {pieces.told(error)}") from error
+  return made
 
 
 def _check_expected(

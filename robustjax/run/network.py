@@ -1,15 +1,19 @@
 """The network of a configuration, and the branches of its variables."""
 
+import functools
 from collections.abc import Callable, Container, Mapping
-from typing import Any
+from typing import Any, Literal
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from robustjax.config import Config
+from robustjax.errors import UserError
 from robustjax.evaluation.network import Network
 from robustjax.models import norm as norms
 from robustjax.models import residual, resnet
+from robustjax.run import pieces
 
 
 def network(
@@ -19,8 +23,8 @@ def network(
   attacked: bool = False,
   plain: bool = False,
   exact: bool = False,
-) -> resnet.ResNet:
-  """The network of a configuration.
+) -> nn.Module:
+  """The network of a configuration: a ResNet, or a piece with its call.
 
   Args:
     config: checked.
@@ -31,19 +35,98 @@ def network(
       Where float32 is meant it is at full precision: by themselves TPUs multiply it in
       bfloat16, and GPUs in TF32.
   """
+  if is_resnet(config):
+    return resnet_of(config, platform, attacked=attacked, plain=plain, exact=exact)
+  made = own(config, platform, attacked=attacked, plain=plain, exact=exact)
+  if not isinstance(net := made.make(), nn.Module):
+    kind = type(net).__name__
+    raise UserError(f"{made} returns a {kind}: it must return a Flax module")
+  return net
+
+
+def is_resnet(config: Config) -> bool:
+  """Whether the network is this project's, and no piece."""
+  return config.model.network == "resnet"
+
+
+def own(
+  config: Config,
+  platform: str = "cpu",
+  *,
+  attacked: bool = False,
+  plain: bool = False,
+  exact: bool = False,
+) -> pieces.Piece:
+  """The function that makes a network that is a piece; arguments as `network`'s."""
   model = config.model
-  dtype = jnp.dtype("float32" if exact else model.dtype)
+  dtype, precision = _precision(config, exact)
+  method = _method(config, platform, attacked)
+  values = {
+    "classes": config.data.classes,
+    "norm": _norm(config, plain),
+    "conv": functools.partial(residual.conv, model.padding, method, dtype, precision),
+    "dtype": dtype,
+    "precision": precision,
+    "width": model.width,
+    "stages": tuple(model.stages),
+    "activation": model.activation,
+    "input_mean": tuple(model.input_mean),
+    "input_std": tuple(model.input_std),
+    "remat": model.remat,
+  }
+  return pieces.piece(config, "model.network", values)
+
+
+def _norm(config: Config, plain: bool) -> Callable[..., nn.Module]:
+  """A maker of norm layers, each with a branch for each domain or with a single one."""
+  model, both = config.model, ("clean", "adv")
   if model.norm == "gn":
-    norm = norms.group(model.gn_groups)
-  else:
-    mixture = model.norm == "mbn" and not plain
-    norm = norms.batch(("clean", "adv") if mixture else ("all",))
-  method: residual.Method = "fenced" if platform == "tpu v6e" else "lax"
-  if platform == "cpu" and (attacked or model.scan):  # in a loop
-    method = "looped"
+    return norms.group(model.gn_groups)
+  if model.norm in ("bn", "mbn"):
+    return norms.batch(both if model.norm == "mbn" and not plain else ("all",))
+  values = {"domains": ("all",) if plain else both, "gn_groups": model.gn_groups}
+  made = pieces.piece(config, "model.norm", values)
+  if not callable(maker := made.make()):
+    kind = type(maker).__name__
+    raise UserError(f"{made} returns a {kind}: it must return a maker of layers")
+  return maker
+
+
+def separate(config: Config) -> bool:
+  """Whether each domain has a branch of its own: Mixture BN, or a norm that is such.
+
+  Raises:
+    UserError: a norm that is a piece makes no layers.
+  """
+  if config.model.norm in ("bn", "mbn", "gn"):
+    return config.model.norm == "mbn"
+  maker = _norm(config, plain=False)
+  x = jax.ShapeDtypeStruct((2, 4, 4, 2 * config.model.gn_groups), jnp.float32)
+  try:
+    layer = maker(domain="adv", statistics="running", groups=1, dtype=jnp.float32)
+    variables = jax.eval_shape(lambda x: layer.init(jax.random.key(0), x), x)
+  except Exception as error:  # whatever somebody's code raises
+    what = f"config.model.norm: {config.model.norm}"
+    raise UserError(
+      f"{what} makes no layer of {x.shape}: {pieces.told(error)}"
+    ) from error
+  return norms.has_branches(variables)
+
+
+def resnet_of(
+  config: Config,
+  platform: str,
+  *,
+  attacked: bool = False,
+  plain: bool = False,
+  exact: bool = False,
+) -> resnet.ResNet:
+  """The ResNet that a configuration says; arguments as `network`'s."""
+  model = config.model
+  dtype, precision = _precision(config, exact)
   return resnet.make(
     tuple(model.stages) or model.depth,
-    norm=norm,
+    norm=_norm(config, plain),
     num_classes=config.data.classes,
     block=model.block or None,
     width=model.width,
@@ -56,11 +139,25 @@ def network(
     activation=model.activation,
     non_local=model.non_local,
     dtype=dtype,
-    precision="highest" if dtype == jnp.float32 else None,
-    method=method,
+    precision=precision,
+    method=_method(config, platform, attacked),
     scan=model.scan,
     remat="none" if attacked and _keeps_signs_alone(config) else model.remat,
+    # TPUs wait for memory, and would keep the activations (benchmarks/README.md).
+    keep_signs=attacked and platform.startswith("tpu"),
   )
+
+
+def _precision(config: Config, exact: bool) -> tuple[Any, Literal["highest"] | None]:
+  dtype = jnp.dtype("float32" if exact else config.model.dtype)
+  return dtype, "highest" if dtype == jnp.float32 else None
+
+
+def _method(config: Config, platform: str, attacked: bool) -> residual.Method:
+  """How convolutions are computed."""
+  if platform == "cpu" and (attacked or config.model.scan):  # in a loop
+    return "looped"
+  return "fenced" if platform == "tpu v6e" else "lax"
 
 
 def _keeps_signs_alone(config: Config) -> bool:
@@ -103,9 +200,10 @@ def evaluation_precision(config: Config) -> dict[str, str]:
 def branches(config: Config, variables: Mapping[str, Any]) -> dict[str, Any]:
   """Branch name -> variables of the network with that branch alone.
 
-  MBN has "clean" and "adv"; plain BN and GN have one branch, "all".
+  MBN has "clean" and "adv", as a norm has that keeps a branch for each domain; plain BN
+  and GN have one branch, "all".
   """
-  if config.model.norm != "mbn":
+  if not separate(config):
     return {"all": dict(variables)}
   return {
     "clean": norms.branch_of(dict(variables), "clean"),

@@ -10,6 +10,7 @@ from robustjax.run import commandline, saved
 from robustjax.run import network as networks
 from robustjax.run import schedule as schedules
 from robustjax.run import workdir as workdirs
+from robustjax.training import average
 from robustjax.training.state import TrainState
 
 # What the weights of a network depend on.
@@ -74,7 +75,9 @@ def _differences(source: Config, config: Config) -> dict[str, tuple[Any, Any]]:
 
 
 def _blocks(config: Config) -> tuple[str, tuple[int, ...]]:
-  net = networks.network(config, "cpu")
+  if not networks.is_resnet(config):
+    return "", ()
+  net = networks.resnet_of(config, "cpu")
   return net.block, tuple(net.stages)
 
 
@@ -114,4 +117,5 @@ def weights(config: Config, state: TrainState, mesh: Any) -> TrainState:
   params, batch_stats = trained.params, trained.batch_stats
   if (source.model.norm, config.model.norm) == ("bn", "mbn"):
     params, batch_stats = norms.in_both(params), norms.in_both(batch_stats)
-  return state.replace(params=params, batch_stats=batch_stats)
+  begins = state.replace(params=params, batch_stats=batch_stats)
+  return average.begun(begins) if config.optimizer.ema_decay else begins

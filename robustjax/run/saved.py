@@ -11,9 +11,10 @@ from robustjax import config as configs
 from robustjax.config import Config
 from robustjax.errors import UserError
 from robustjax.models import blocks
-from robustjax.run import steps
+from robustjax.run import kept, steps
 from robustjax.run import workdir as workdirs
 from robustjax.runtime import checkpoint, files, log, parallel
+from robustjax.training import average
 from robustjax.training.state import TrainState
 
 
@@ -41,7 +42,10 @@ def read_config(run: Path) -> Config:
 
 
 def restore(config: Config, run: Path, mesh: Any, at: int | None = None) -> TrainState:
-  """The state of a checkpoint, replicated over some devices; nothing is changed.
+  """The state of a checkpoint as it is evaluated, replicated over some devices.
+
+  Nothing is changed on the disk. Where a run keeps an average of its weights, that is
+  what is evaluated.
 
   Args:
     config: of the run.
@@ -52,10 +56,13 @@ def restore(config: Config, run: Path, mesh: Any, at: int | None = None) -> Trai
   Raises:
     UserError: there is none, it is damaged, or it is of another run.
   """
-  state, damaged = newest(config, run, mesh, at)
+  with log.waiting(f"reading the checkpoint of {run}", jax.process_index() == 0):
+    state, damaged = newest(config, run, mesh, at)
   for error in damaged.values():
     log.complain(f"{error}: step {int(state.step)} is taken instead")
-  return state
+  for change in kept.changes(run, config, "model."):
+    log.complain(f"{change}. What it was trained as may be another network")
+  return average.evaluated(state)
 
 
 def newest(

@@ -7,6 +7,7 @@ import optax
 
 from robustjax.config import Config
 from robustjax.data import order
+from robustjax.run import pieces
 from robustjax.training import loop, optimizer
 
 
@@ -28,14 +29,7 @@ def schedule(config: Config) -> loop.Schedule:
 def make_optimizer(config: Config) -> optax.GradientTransformation:
   """The optimiser, its learning rate scheduled: see `optimizer.peak_rate`."""
   values = config.optimizer
-  learning_rate = optimizer.step_schedule(
-    peak=optimizer.peak_rate(values.lr_per_256, config.train.batch_size),
-    steps_per_epoch=schedule(config).steps_per_epoch,
-    warmup_epochs=values.warmup_epochs,
-    warmup_from=values.warmup_from,
-    decay_epochs=_decay_epochs(config),
-    decay_factor=values.decay_factor,
-  )
+  learning_rate = rate(config).make()
   common: dict[str, Any] = {
     "momentum": values.momentum,
     "nesterov": values.nesterov,
@@ -48,6 +42,21 @@ def make_optimizer(config: Config) -> optax.GradientTransformation:
     update = optimizer.sgd(learning_rate, **common)
   norm_alone = config.train.parameters == "norm"
   return optimizer.norms_alone(update) if norm_alone else update
+
+
+def rate(config: Config) -> pieces.Piece:
+  """The maker of the learning rate's schedule."""
+  values, length = config.optimizer, schedule(config)
+  there = {
+    "peak": optimizer.peak_rate(values.lr_per_256, config.train.batch_size),
+    "steps": length.steps,
+    "steps_per_epoch": length.steps_per_epoch,
+    "warmup_epochs": values.warmup_epochs,
+    "warmup_from": values.warmup_from,
+    "decay_epochs": _decay_epochs(config),
+    "decay_factor": values.decay_factor,
+  }
+  return pieces.piece(config, "optimizer.schedule", there)
 
 
 def _decay_epochs(config: Config) -> tuple[float, ...]:

@@ -2,6 +2,8 @@
 
 import contextlib
 import dataclasses
+import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -15,13 +17,14 @@ from robustjax.evaluation import compiled, evaluate, trajectory
 from robustjax.evaluation.robustness import images_a_device
 from robustjax.hosts import processes
 from robustjax.hosts.processes import Hosts
-from robustjax.run import network, pretrained, robustness, saved, steps
+from robustjax.run import network, pieces, pretrained, robustness, saved, steps
 from robustjax.run import schedule as schedules
 from robustjax.run import workdir as workdirs
 from robustjax.run.data import Data, data_names, images_of, train_batches
 from robustjax.runtime import checkpoint, files, log, metrics, parallel, settings
 from robustjax.runtime.preemption import Stop
-from robustjax.training import loop
+from robustjax.runtime.profile import Profile
+from robustjax.training import average, loop
 from robustjax.training.state import TrainState
 
 # What the run's randomness is for: each purpose has a key of its own.
@@ -70,17 +73,30 @@ class Run:
     return jax.random.fold_in(settings.key(self.config.seed), purpose)
 
 
-def train(run: Run) -> TrainState:
-  """Trains to the schedule's end and returns the state there."""
+def train(
+  run: Run,
+  profiled: int = 0,
+  at_peak: Callable[[str, bool], Callable[[str], float | None] | None] | None = None,
+) -> TrainState:
+  """Trains to the schedule's end and returns the state there, as it is evaluated.
+
+  Args:
+    run: started.
+    profiled: how many steps are traced, for TensorBoard.
+    at_peak: a kind of device and whether training is in float32 -> the function that
+      the loop takes, if that device's peak is known.
+  """
   config, mesh = run.config, run.mesh
   schedule = schedules.schedule(config)
+  kind, exact = mesh.devices.flat[0].device_kind, config.model.dtype == "float32"
   state = _begin(run)
   done = int(state.step)
   _introduce(run, state, done, schedule.steps)
   with contextlib.ExitStack() as closing:  # each, also where another fails to
     directory = run.workdir / workdirs.CHECKPOINTS
     known = checkpoint.about(directory, done).records if done else ""
-    metrics_log = metrics.MetricsLog(run.workdir, done, run.leads, known)
+    tracker = pieces.tracker(config, run.workdir)
+    metrics_log = metrics.MetricsLog(run.workdir, done, run.leads, known, tracker)
     closing.callback(metrics_log.close)
     checkpoints = checkpoint.Checkpoints(
       directory,
@@ -102,8 +118,10 @@ def train(run: Run) -> TrainState:
         stop=run.stop,
         skipped=_skipped(run) if run.leads else 0,
         shows=run.leads,
+        profile=Profile(run.workdir / metrics.BOARD, profiled, run.leads),
+        at_peak=at_peak(kind, exact) if at_peak and run.leads else None,
       )
-  return state
+  return average.evaluated(state)
 
 
 def _begin(run: Run) -> TrainState:
@@ -113,7 +131,7 @@ def _begin(run: Run) -> TrainState:
   there = checkpoint.steps(directory)
   run.hosts.agree({"the saved steps": there}, remedy=processes.ONE_WORKDIR)
   if not there:
-    initial = jax.jit(lambda key: steps.initial_state(config, key))
+    initial = parallel.once(lambda key: steps.initial_state(config, key))
     state = parallel.replicate(initial(run.key(_INIT)), mesh)
     return pretrained.weights(config, state, mesh) if config.init.run else state
   state, damaged = saved.newest(config, run.workdir, mesh)
@@ -262,5 +280,7 @@ def _introduce(run: Run, state: TrainState, done: int, steps: int) -> None:
     f"goes on from step {done} of {steps}" if done else f"has {steps} steps to go"
   )
   log.say(
-    f"{run.workdir} {begins}; the first one compiles.", run.leads and done < steps
+    f"{run.workdir} {begins}; the first one compiles. To watch it: tensorboard"
+    f" --logdir={shlex.quote(str(run.workdir))}",
+    run.leads and done < steps,
   )

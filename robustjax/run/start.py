@@ -15,7 +15,7 @@ from robustjax.errors import UserError
 from robustjax.evaluation import evaluate
 from robustjax.hosts import processes
 from robustjax.hosts.processes import Hosts
-from robustjax.run import place, pretrained, steps
+from robustjax.run import kept, pieces, place, pretrained, steps, trial
 from robustjax.run import workdir as workdirs
 from robustjax.run.data import Data, open_data
 from robustjax.run.stages import Run, evaluation_identity
@@ -31,7 +31,11 @@ def facts(config: Config, workdir: Path) -> dict[str, Any]:
   values = {f"config.{k}": v for k, v in configs.flatten(config).items()}
   for name in _OF_A_HOST:
     del values[f"config.{name}"]
-  return {**values, **installation(), "--workdir": str(workdir)}
+  of_pieces = {
+    f"the digest of config.{name}={what}": digest
+    for name, (what, digest) in pieces.digests(config).items()
+  }
+  return {**values, **of_pieces, **installation(), "--workdir": str(workdir)}
 
 
 def installation() -> dict[str, str]:
@@ -122,13 +126,19 @@ def start(config: Config, workdir: Path, hosts: Hosts) -> Run:
   mesh = parallel.mesh()
   hosts.agree(_devices())  # or the batch may seem to be what is wrong
   steps.check(config, mesh.size)
+  trial.check(config)
+  if hosts.leads:
+    pieces.tracker(config, workdir)
   workdirs.check_beginning(workdir)
   if not workdirs.has_checkpoint(workdir):  # later it does not need its source
     pretrained.check(config)
   data = _open(config)
   digest = data.digest()
   place.check(workdir, config, digest)
+  kept.check(workdir, config)
   lock = workdirs.claim(workdir, config, digest) if hosts.leads else None
+  if lock:
+    kept.keep(workdir, config)
   images = _images(data) | {"the names of the images": digest}
   holder = hosts.agree(images, workdirs.holder(workdir), processes.ONE_DATA_SET)
   workdirs.await_holder(workdir, holder)

@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 
+from robustjax import config as configs
 from robustjax.attacks import pgd
 from robustjax.attacks.balls import Ball
 from robustjax.config import Config
@@ -18,19 +19,25 @@ from robustjax.data import sample, sources
 from robustjax.errors import UserError
 from robustjax.evaluation import suite, trajectory
 from robustjax.models import resnet
+from robustjax.run import pieces
 from robustjax.run.data import images_of
-from robustjax.run.network import logits_fn, network
+from robustjax.run.network import logits_fn, network, separate
 from robustjax.run.schedule import make_optimizer, schedule
 from robustjax.runtime import parallel, settings
-from robustjax.training import loop, optimizer, state, step
+from robustjax.training import average, loop, optimizer, state, step
 
 
 def initial_state(config: Config, key: jax.Array) -> state.TrainState:
   """The state before the first step; works under `jax.eval_shape`."""
   data = config.data
   shape = (data.image_size, data.image_size, data.channels)
-  init = functools.partial(resnet.initial, network(config, "cpu"))
-  return state.create(init, make_optimizer(config), key, shape)
+  net = network(config, "cpu")
+  if isinstance(net, resnet.ResNet):
+    init: Callable[..., Any] = functools.partial(resnet.initial, net)
+  else:
+    init = net.init
+  made = state.create(init, make_optimizer(config), key, shape)
+  return average.begun(made) if config.optimizer.ema_decay else made
 
 
 def abstract_state(config: Config) -> state.TrainState:
@@ -40,10 +47,39 @@ def abstract_state(config: Config) -> state.TrainState:
 
 def attack_step(config: Config, platform: str) -> step.Step:
   """The per-device step that makes adversarial images as training does."""
-  values = config.attack
-  attack = pgd.PGD(values.eps, values.step_size, values.steps, values.clean_start)
+  values, classes = config.attack, config.data.classes
   net = network(config, platform, attacked=True)
-  return step.make_attack_step(net.apply, attack, config.data.classes)
+  if values.name != "pgd":
+    own = attack_piece(config)
+    return step.make_attack_step(net.apply, own, classes, own.sees)
+  attack = pgd.PGD(values.eps, values.step_size, values.steps, values.clean_start)
+  return step.make_attack_step(net.apply, attack, classes)
+
+
+def attack_piece(config: Config) -> pieces.Piece:
+  """The attack of training, where it is a piece."""
+  values = configs.plain(config)["attack"]
+  names = ("eps", "step_size", "steps", "clean_start")
+  return pieces.piece(
+    config,
+    "attack.name",
+    {name: values[name] for name in names} | {"classes": config.data.classes},
+    step.ATTACK_SEES,
+  )
+
+
+def loss_piece(config: Config) -> pieces.Piece | None:
+  """The loss of training, where it is a piece."""
+  if config.loss.name == "mixture":
+    return None
+  values = configs.plain(config)["loss"]
+  names = ("clean_ratio", "alp_weight", "label_smoothing", "beta")
+  return pieces.piece(
+    config,
+    "loss.name",
+    {name: values[name] for name in names},
+    ("clean", "adv", "labels"),
+  )
 
 
 def train_step(
@@ -59,17 +95,20 @@ def train_step(
     alp_weight=config.loss.alp_weight,
     label_smoothing=config.loss.label_smoothing,
     group=config.model.group,
-    separate=config.model.norm == "mbn",
+    separate=separate(config),
     statistics=statistics,
   )
-  return step.make_train_step(
+  made = step.make_train_step(
     network(config, platform).apply,
     attack_step(config, platform),
     strategy,
     make_optimizer(config),
     axis,
     optimizer.norms if config.train.parameters == "norm" else None,
+    loss_piece(config),
   )
+  decay = config.optimizer.ema_decay
+  return average.keeping(made, decay) if decay else made
 
 
 def train_steps(config: Config, mesh: Any) -> dict[str, step.Step]:
@@ -146,6 +185,12 @@ def check(config: Config, devices: int) -> None:
     raise UserError(f"config.eval.attack: {error}") from error
 
 
+def fit(config: Config, devices: int) -> bool:
+  """Whether so many devices can share the batches, in whole groups."""
+  training = config.train.batch_size % (devices * config.model.group) == 0
+  return training and config.eval.batch_size % devices == 0
+
+
 def attacks(config: Config) -> tuple[suite.Attack, ...]:
   """The adaptive attacks that an evaluation ends with."""
   return suite.named(config.eval.attack, Ball("linf", config.eval.eps))
@@ -170,8 +215,9 @@ def validation(
 
   def validate(trained: state.TrainState) -> dict[str, float]:
     totals: Counter[str] = Counter()
+    seen = average.evaluated(trained)
     for batch in images_of(config, source).batches(last, config.eval.batch_size, mesh):
-      counts = jax.device_get(counted(trained, batch, key))
+      counts = jax.device_get(counted(seen, batch, key))
       totals.update({name: int(count) for name, count in counts.items()})
     if not totals["images"]:
       raise UserError(

@@ -16,6 +16,7 @@ from robustjax.data import sources
 from robustjax.errors import UserError
 from robustjax.evaluation import evaluate
 from robustjax.evaluation.ledger import EVALUATIONS
+from robustjax.run import pieces
 from robustjax.runtime import files, log, metrics
 
 CONFIG = "config.json"
@@ -34,6 +35,7 @@ _AFTER_TRAINING = (evaluate.PROGRESS, EVALUATIONS)
 FREE = (
   "data.broken_images", "data.class_digest", "data.data_dir", "data.interpolation",
   "data.resize", "data.workers", "eval.", "model.remat", "model.scan",
+  "train.tracker",
 )  # fmt: skip
 
 
@@ -196,7 +198,13 @@ def digest(config: Config) -> str:
   flat = configs.flatten(config)
   if sources.is_path(config.data.name):
     flat["data.name"] = ""
-  return files.digest({k: v for k, v in flat.items() if not k.startswith(FREE)})[:16]
+  kept = {
+    name: value
+    for name, value in flat.items()
+    if not name.startswith(FREE)
+    and (name not in configs.SINCE_DIGESTS or value != configs.BEFORE[name])
+  }
+  return files.digest(kept)[:16]
 
 
 def with_files(digest: str) -> dict[str, str]:
@@ -236,9 +244,10 @@ def finished_evaluation(
 
 
 def _record(config: Config) -> dict[str, Any]:
-  """What config.json holds: the values, what was overridden, and every source."""
+  """What config.json holds: the values, overrides, sources and pieces."""
   return {
     **configs.plain(config),
     "overrides": configs.overrides(config),
     "table": configs.table(config),
+    **({"pieces": digests} if (digests := pieces.digests(config)) else {}),
   }

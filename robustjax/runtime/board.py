@@ -44,14 +44,12 @@ class Board:
         if last < record["step"] <= step:
           self.write(record)
 
-  def write(self, record: Record, speed: float | None = None) -> None:
-    """Adds the values of a record, and how many images a second went by."""
+  def write(self, record: Record, speeds: Mapping[str, float] | None = None) -> None:
+    """Adds the values of a record, and those that no record has."""
     if self._writer is None:
       return
     names = record.keys() - {"step", "epoch", "split"}
-    values = {name: record[name] for name in sorted(names)}
-    if speed is not None:
-      values["images_per_second"] = speed
+    values = {name: record[name] for name in sorted(names)} | dict(speeds or {})
     with self._aside():
       from tensorboardX import summary
 

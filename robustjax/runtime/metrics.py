@@ -1,16 +1,17 @@
-"""The records of a run: metrics.jsonl, and the same for TensorBoard."""
+"""The records of a run: metrics.jsonl, the same for TensorBoard and for a tracker."""
 
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from robustjax.errors import UserError
 from robustjax.runtime import board, files, log
+from robustjax.runtime import tracker as trackers
 
-METRICS = "metrics.jsonl"
+METRICS, BOARD = "metrics.jsonl", "tensorboard"
 _MOST = 2**33  # bytes of all records: any number that a run can have
 
 
@@ -27,9 +28,17 @@ class MetricsLog:
       run will write them again. A file with lines that are no records is kept beside.
     writes: False on all processes but one.
     known: the digest of the records until the step; "" if it is not known.
+    tracker: the name of a tracker and what starts it, see `tracker.Tracked`.
   """
 
-  def __init__(self, workdir: Path, step: int, writes: bool = True, known: str = ""):
+  def __init__(
+    self,
+    workdir: Path,
+    step: int,
+    writes: bool = True,
+    known: str = "",
+    tracker: tuple[str, Callable[..., trackers.Tracker]] | None = None,
+  ):
     self._writes, self._sha256 = writes, hashlib.sha256()
     if not writes:
       return
@@ -49,7 +58,10 @@ class MetricsLog:
       log.complain(f"{path}: {what}; the file as it was is {aside}")
     files.write_bytes(path, text)
     self._file = path.open("a")
-    self._board = board.Board(workdir / "tensorboard", step, kept)
+    self._board = board.Board(workdir / BOARD, step, kept)
+    self._tracker = trackers.Tracked(*tracker, workdir, kept) if tracker else None
+    if self._tracker and self._tracker.where:
+      log.say(f"Tracked: {self._tracker.where}")
 
   def write(
     self,
@@ -57,7 +69,7 @@ class MetricsLog:
     epoch: float,
     split: str,
     values: Mapping[str, float],
-    speed: float | None = None,
+    speeds: Mapping[str, float] | None = None,
   ) -> None:
     """Adds one record.
 
@@ -66,7 +78,7 @@ class MetricsLog:
       epoch: the same in epochs.
       split: "train", "validation" or "test".
       values: name -> number.
-      speed: images a second, for TensorBoard alone.
+      speeds: name -> number of how fast it went, for TensorBoard and the tracker alone.
     """
     if not self._writes:
       return
@@ -75,7 +87,9 @@ class MetricsLog:
     self._sha256.update(line.encode())
     self._file.write(line)
     self._file.flush()
-    self._board.write(record, speed)
+    self._board.write(record, speeds)
+    if self._tracker:
+      self._tracker.write(record, speeds)
 
   def sync(self) -> None:
     """Puts the records on the disk, where they outlive this machine.
@@ -101,6 +115,8 @@ class MetricsLog:
     """Flushes what is written."""
     if self._writes:
       self._board.close()
+      if self._tracker:
+        self._tracker.close()
       self._file.close()
 
 

@@ -5,6 +5,7 @@ device axis: the state is one replicated tree, a batch is one array sharded over
 devices, and the body that runs on each device keeps its collectives.
 """
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,7 +19,9 @@ from robustjax.errors import UserError
 AXIS = "devices"  # the name that collectives in a mapped function use
 
 
-def a_device_a_core(most: int = 8) -> None:
+def a_device_a_core(
+  most: int = 8, fits: Callable[[int], bool] = lambda devices: True
+) -> None:
   """Makes each core of a machine without accelerators a device, unless told how many.
 
   Several programs of small convolutions, a core each, are faster than one on all cores
@@ -26,15 +29,16 @@ def a_device_a_core(most: int = 8) -> None:
 
   Args:
     most: how many devices at most: each holds the weights, and has batches to fill.
+    fits: whether batches can be cut over so many; there are as many as can be.
   """
   said = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
   if said or jax.config.jax_num_cpu_devices > 0:  # type: ignore[attr-defined]
     return
-  try:
-    cores = len(os.sched_getaffinity(0))
-    jax.config.update("jax_num_cpu_devices", min(cores, most))
-  except RuntimeError:  # JAX knows its devices already
-    return
+  own = hasattr(os, "sched_getaffinity")  # macOS has it not
+  cores = len(os.sched_getaffinity(0)) if own else os.cpu_count() or 1
+  devices = next((n for n in range(min(cores, most), 1, -1) if fits(n)), 1)
+  with contextlib.suppress(RuntimeError):  # JAX knows its devices already
+    jax.config.update("jax_num_cpu_devices", devices)
 
 
 def mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
@@ -89,6 +93,16 @@ def pmap(
     check_vma=False,
   )
   return jax.jit(mapped, donate_argnums=donate_argnums)
+
+
+def once(function: Callable[..., Any]) -> Callable[..., Any]:
+  """Compiles a function that is called a few times only, on one device.
+
+  On CPUs with little optimisation, which would take seconds and save none.
+  """
+  little = {"xla_backend_optimization_level": 1}
+  on_cpu = jax.default_backend() == "cpu"
+  return jax.jit(function, compiler_options=little if on_cpu else None)
 
 
 def shard(tree: Any, mesh: Mesh) -> Any:

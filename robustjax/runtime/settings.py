@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 import jax
 
+from robustjax.runtime import compile_cache
+
 PRNG = "threefry2x32"  # of every key: the same on all platforms, and for each image
 
 _OURS = {
@@ -27,12 +29,16 @@ _OURS = {
 
 @contextlib.contextmanager
 def ours() -> Iterator[None]:
-  """The settings that results depend on, for as long as it lasts; a decorator, too."""
+  """The settings that results depend on, for as long as it lasts; a decorator, too.
+
+  What is compiled meanwhile is kept for later processes, see `compile_cache`.
+  """
   before = {name: getattr(jax.config, name) for name in _OURS}
   try:
     for name, value in _OURS.items():
       jax.config.update(name, value)
-    yield
+    with compile_cache.kept():
+      yield
   finally:
     for name, value in before.items():
       # Of a choice, JAX gives a member of an enumeration and takes its value.

@@ -1,9 +1,11 @@
 """The loop that drives training steps: it fetches, logs, validates, saves and stops."""
 
+import contextlib
 import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -13,6 +15,7 @@ from robustjax.runtime import log
 from robustjax.runtime.checkpoint import Checkpoints
 from robustjax.runtime.metrics import MetricsLog
 from robustjax.runtime.preemption import Stop, Stopped
+from robustjax.runtime.profile import Profile
 from robustjax.training.state import TrainState
 from robustjax.training.step import Batch, Step
 
@@ -66,6 +69,8 @@ def train(
   stop: Stop,
   skipped: int = 0,
   shows: bool = True,
+  profile: Profile | None = None,
+  at_peak: Callable[[str], float | None] | None = None,
 ) -> TrainState:
   """Trains from the state's step to the schedule's last.
 
@@ -83,6 +88,9 @@ def train(
     skipped: how many broken images were passed over before the state's step. Each
       step that passes over more has a record of its own, {"skipped": number}.
     shows: whether this process draws the progress bar.
+    profile: of some steps.
+    at_peak: the text of a compiled train step -> seconds that it would take at the
+      devices' peak; None if that is not known.
 
   Returns:
     The state after the last step, saved.
@@ -99,12 +107,15 @@ def train(
     first * schedule.batch_size,
     "images",
     shows,
+    compiles=True,
   )
   report = _Report(schedule, metrics_log, checkpoints, bar, skipped)
+  profile = profile or Profile(Path(), 0)
   try:
     for step in range(first, schedule.steps):
       try:
-        batch = next(batches)
+        with report.waiting():
+          batch = next(batches)
       except UserError:
         # A save takes all processes, which wait for this one elsewhere.
         if jax.process_count() == 1:
@@ -112,7 +123,14 @@ def train(
           if stop.requested():  # what ended the images may be the same signal
             raise Stopped(f"after step {step} of {schedule.steps}") from None
         raise
-      state, metrics = train_steps[schedule.statistics(step)](state, batch, key)
+      train_step = train_steps[schedule.statistics(step)]
+      with profile.step(step):
+        state, metrics = train_step(state, batch, key)
+      if at_peak and step == first:
+        # JAX keeps what it compiled for the call; this asks for the same.
+        compiled = train_step.lower(state, batch, key).compile()  # type: ignore[attr-defined]
+        report.at_peak = at_peak(compiled.as_text())
+      profile.after(metrics)
       # The metrics of a step are fetched once the next one is on its way, so that
       # the devices never wait for the host.
       report.fetch_pending()
@@ -126,6 +144,7 @@ def train(
       if stops:
         raise Stopped(f"after step {step + 1} of {schedule.steps}")
   finally:
+    profile.close()
     bar.close()
   return state
 
@@ -142,6 +161,15 @@ class _Report:
   pending: tuple[int, Any] | None = None
   clock: float = dataclasses.field(default_factory=time.perf_counter)
   since: int = 0  # steps fetched since `clock`
+  waited: float = 0.0  # seconds for images since then
+  at_peak: float | None = None  # seconds of a step at the devices' peak, if known
+
+  @contextlib.contextmanager
+  def waiting(self) -> Iterator[None]:
+    began = time.perf_counter()
+    with jax.profiler.TraceAnnotation("wait for images"):
+      yield
+    self.waited += time.perf_counter() - began
 
   def fetch_pending(self) -> None:
     if self.pending is None:
@@ -155,12 +183,10 @@ class _Report:
     self.bar.update(self.schedule.batch_size)
     self.since += 1
     if step % self.schedule.log_every == 0 or step == self.schedule.steps:
-      clock = time.perf_counter()
-      speed = self.since * self.schedule.batch_size / (clock - self.clock)
-      self.clock, self.since = clock, 0
+      speeds = self._speeds()
       broken = f" skipped {self.skipped}" if self.skipped else ""
       self.bar.set_postfix_str(_short(values) + broken, refresh=False)
-      self.write(step, "train", values, speed)
+      self.write(step, "train", values, speeds)
 
   def save(self, step: int, state: TrainState, values: Values | None) -> None:
     """Saves a state and all records until it, the validation's values among them."""
@@ -171,10 +197,23 @@ class _Report:
     self.checkpoints.save(step, state, values)
 
   def write(
-    self, step: int, split: str, values: Mapping[str, float], speed: float | None = None
+    self, step: int, split: str, values: Values, speeds: Values | None = None
   ) -> None:
     epoch = step / self.schedule.steps_per_epoch
-    self.metrics_log.write(step, epoch, split, values, speed)
+    self.metrics_log.write(step, epoch, split, values, speeds)
+
+  def _speeds(self) -> Values:
+    """Since the last time: nothing that the same run would repeat."""
+    clock = time.perf_counter()
+    took, steps, waited = clock - self.clock, self.since, self.waited
+    self.clock, self.since, self.waited = clock, 0, 0.0
+    speeds = {
+      "images_per_second": steps * self.schedule.batch_size / took,
+      "waited_for_images": waited / took,
+    }
+    if self.at_peak is not None:
+      speeds["share_of_peak"] = steps * self.at_peak / took
+    return speeds
 
   def _check_finite(self, step: int, values: Mapping[str, float]) -> None:
     bad = [f"{n} is {x}" for n, x in values.items() if not math.isfinite(x)]

@@ -58,6 +58,30 @@ def step_schedule(
   return optax.join_schedules([rise, lambda step: steps(step + warmup)], [warmup])
 
 
+def cosine_schedule(
+  *, peak: float, steps: int, steps_per_epoch: int, warmup_epochs: float,
+  warmup_from: float,
+) -> optax.Schedule:  # fmt: skip
+  """The learning rate at each step, falling to 0 as half a cosine. Not in the paper.
+
+  Loshchilov & Hutter 2017 (arXiv:1608.03983), without restarts.
+
+  Args:
+    peak: after the warm-up, see `peak_rate`.
+    steps: of training, at whose end it is 0.
+    steps_per_epoch: of training.
+    warmup_epochs: how long the rate rises linearly; 0 for no warm-up.
+    warmup_from: where it starts, never above the peak.
+
+  Returns:
+    step -> learning rate.
+  """
+  warmup = min(round(warmup_epochs * steps_per_epoch), steps - 1)
+  return optax.warmup_cosine_decay_schedule(
+    min(warmup_from, peak) if warmup else peak, peak, warmup, steps
+  )
+
+
 def sgd(
   schedule: optax.Schedule, *, momentum: float, nesterov: bool, weight_decay: float
 ) -> optax.GradientTransformation:
@@ -129,8 +153,13 @@ def kernels(params: Any) -> Any:
 def norms(params: Any) -> Any:
   """A tree of booleans: which parameters are a norm layer's scale or bias."""
 
-  def is_norm(path: Any, _: Any) -> bool:
-    # The last layer has a bias too, beside a kernel.
-    return path[-1].key in ("scale", "bias") and path[0].key != "fc"
+  def of_a_layer(tree: Any) -> Any:
+    # Convolutions and dense layers may have a bias too, beside a kernel.
+    return {
+      name: of_a_layer(child)
+      if isinstance(child, dict)
+      else name in ("scale", "bias") and "kernel" not in tree
+      for name, child in tree.items()
+    }
 
-  return jax.tree_util.tree_map_with_path(is_norm, params)
+  return of_a_layer(params)

@@ -9,7 +9,7 @@ skipped, it also has {"skipped": [n]}: how many were passed over for each row.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import jax
@@ -57,16 +57,28 @@ class Strategy:
     return round(self.group * self.clean_ratio) if self.adv else self.group
 
 
+# What an attack may be called with, and what PGD is.
+ATTACK_SEES = (
+  "logits_fn", "clean_logits_fn", "images", "labels", "targets", "keys"
+)  # fmt: skip
+_PGD_SEES = ("logits_fn", "images", "targets", "keys")
+
+
 def make_attack_step(
-  apply: Callable[..., Any], attack: pgd.PGD, num_classes: int
+  apply: Callable[..., Any],
+  attack: Callable[..., jax.Array],
+  num_classes: int,
+  sees: Collection[str] = _PGD_SEES,
 ) -> Step:
   """The step that turns a batch into its adversarial images and targets.
 
   Args:
     apply: the model's `apply`. The attack goes through the adv branch with running
       statistics, and changes none (FD; AdvProp does the same under MBN).
-    attack: the attack.
+    attack: a `pgd.PGD`, or another function of arguments by name.
     num_classes: the number of classes to draw targets from.
+    sees: which of `ATTACK_SEES` it takes; "clean_logits_fn" goes through the clean
+      branch.
 
   Returns:
     attack_step(state, batch, key) -> (adv [n, h, w, c] in 0..255, targets [n]). The
@@ -80,10 +92,18 @@ def make_attack_step(
     targets = pgd.random_targets(batch["label"], num_classes, keys)
     images = batch["image"].astype(jnp.float32)
 
-    def logits_fn(x: jax.Array) -> jax.Array:
-      return apply(state.variables, x, domain="adv", statistics="running")
+    def through(domain: str) -> pgd.LogitsFn:
+      return lambda x: apply(state.variables, x, domain=domain, statistics="running")
 
-    return attack(logits_fn, images, targets, keys), targets
+    given = {
+      "logits_fn": through("adv"),
+      "clean_logits_fn": through("clean"),
+      "images": images,
+      "labels": batch["label"],
+      "targets": targets,
+      "keys": keys,
+    }
+    return attack(**{name: given[name] for name in sees}), targets
 
   return attack_step
 
@@ -95,6 +115,7 @@ def make_train_step(
   optimizer: optax.GradientTransformation,
   axis: str | None = None,
   trained: Callable[[Any], Any] | None = None,
+  piece: Callable[..., Any] | None = None,
 ) -> Step:
   """The step that learns from one batch.
 
@@ -107,6 +128,9 @@ def make_train_step(
       are averaged; None on a single device.
     trained: parameters -> a tree of booleans, which of them have a gradient; all of
       them if None.
+    piece: another loss than the paper's: called with the logits "clean" and "adv" that
+      the strategy has, [groups, m, k], and with "labels" [groups, n], all by name, it
+      returns the loss and more metrics, {name: scalar}.
 
   Returns:
     train_step(state, batch, key) -> (state, metrics), every metric a float32 scalar:
@@ -124,7 +148,7 @@ def make_train_step(
     def loss_fn(params: Any) -> tuple[jax.Array, tuple[Any, Metrics]]:
       variables = {"params": params, "batch_stats": state.batch_stats}
       logits, stats = _forward(apply, variables, clean, adv, strategy, groups)
-      loss, metrics = _loss(logits, labels, strategy)
+      loss, metrics = _loss(logits, labels, strategy, piece)
       return loss, (stats, metrics)
 
     grads, (stats, metrics) = jax.grad(loss_fn, has_aux=True)(state.params)
@@ -243,9 +267,13 @@ def _forward(
 
 
 def _loss(
-  logits: dict[str, jax.Array], labels: jax.Array, strategy: Strategy
+  logits: dict[str, jax.Array],
+  labels: jax.Array,
+  strategy: Strategy,
+  piece: Callable[..., Any] | None,
 ) -> tuple[jax.Array, Metrics]:
-  by_image, metrics = {}, {}
+  by_image: dict[str, jax.Array] = {}
+  metrics: Metrics = {}
   for domain, x in logits.items():
     own_labels = labels[:, : x.shape[1]].reshape(-1)
     flat = x.reshape(-1, x.shape[-1])
@@ -254,6 +282,9 @@ def _loss(
     metrics[f"accuracy_{domain}"] = jnp.mean(
       flat.argmax(-1) == own_labels, dtype=jnp.float32
     )
+  if piece:
+    loss, others = piece(**logits, labels=labels)
+    return loss, metrics | others | {"loss": loss}
   loss = losses.mixture(by_image)
   if strategy.alp_weight:
     pairs = logits["clean"].shape[1]  # the adversarial images whose clean ones are kept

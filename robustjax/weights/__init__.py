@@ -19,7 +19,7 @@ def logits_fn(
 
   Args:
     what: a file of weights of any form that `python -m robustjax.weights import`
-      takes, or the folder of a run: trained here or imported.
+      takes, "shipped" among them, or the folder of a run: trained here or imported.
     branch: "clean" or "adv" of Mixture BN; by default "adv" of it, and of every other
       network the only branch.
 
@@ -30,7 +30,7 @@ def logits_fn(
   Raises:
     UserError: it cannot be read, or has no such branch.
 
-  Example:
+  Examples:
     logits = jax.jit(robustjax.weights.logits_fn("R152.npz"))
     predicted = logits(images).argmax(-1)
   """

@@ -1,7 +1,7 @@
 """Weights of other projects, and of ours, in and out.
 
-python -m robustjax.weights import R152.npz --out=runs/R152
-python -m robustjax.weights export runs/R152 --to=safetensors --out=R152.safetensors
+robustjax weights import R152.npz --out=runs/R152
+robustjax weights export runs/R152 --to=safetensors --out=R152.safetensors
 """
 
 import argparse
@@ -12,13 +12,12 @@ from typing import Any, get_args
 import jax
 from absl import logging
 
-from robustjax.errors import UserError
-from robustjax.run.commandline import Parser, above, at_least, path
+from robustjax.errors import MISTAKE, Parser, UserError
+from robustjax.run.commandline import above, at_least
 from robustjax.runtime import log, parallel
+from robustjax.runtime.paths import typed as path
 from robustjax.weights import exported, imported, opened, pytorch, recognise, words
 from robustjax.weights.imported import Said
-
-MISTAKE = 2  # the exit status of main.py
 
 
 def _of_one(text: str) -> tuple[float, ...]:
@@ -55,17 +54,16 @@ _FLAGS: dict[str, tuple[str, Callable[[str], Any] | tuple[str, ...], str]] = {
 def parser() -> Parser:
   """The flags."""
   made = Parser(
-    prog="python -m robustjax.weights",
+    "robustjax weights",
     description="Makes a run of a file of weights, or a file of a run.",
-    allow_abbrev=False,
   )
   commands = made.add_subparsers(dest="command", required=True)
-  take = commands.add_parser("import", allow_abbrev=False, help="a run of a file",
+  take = commands.add_parser("import", help="a run of a file",
     description="Makes DIR a run of the weights in FILE: for robustjax.evaluate,"
     " .audit, .inspect, .report, .weights export, --config.init.run=DIR.")  # fmt: skip
   add = take.add_argument
   add("file", type=path, metavar="FILE", help="of PyTorch's (.pt, .pth, .ckpt, ...),"
-    " safetensors, or FD's .npz")  # fmt: skip
+    " safetensors, FD's .npz, or shipped, the network of the package")  # fmt: skip
   add("--out", type=path, metavar="DIR", required=True, help="the folder of the run")
   add("--kind", choices=get_args(recognise.Kind), help="where it is from")
   add("--channel_order", choices=("rgb", "bgr"), help="that the first layer sees")
@@ -75,14 +73,15 @@ def parser() -> Parser:
       add(f"--{flag}", choices=kind, help=what)
     else:
       add(f"--{flag}", type=kind, help=what)
-  give = commands.add_parser("export", allow_abbrev=False, help="a file of a run",
+  give = commands.add_parser("export", help="a file of a run",
     description="Writes a branch of a run, and prints the Python code that reads it."
     )  # fmt: skip
   add = give.add_argument
   add("run", type=path, metavar="RUN", help="the folder of a run, or a file of weights")
   add("--branch", help="clean or adv of Mixture BN; adv by default")
   add("--to", choices=exported.FORMS, required=True, help="torchvision: .pth of its"
-    " ResNet; safetensors: the same names, for any network; fd: FD's npz")  # fmt: skip
+    " ResNet; safetensors: the same names, for any network; fd: FD's npz; robustjax:"
+    " all branches, as import and the other commands take them")  # fmt: skip
   add("--out", type=path, metavar="FILE", required=True, help="where there is none yet")
   add("--needs_code", action="store_true", help="also a network that torchvision's"
     " class computes otherwise without the code that is printed")  # fmt: skip
@@ -102,7 +101,7 @@ def take(args: argparse.Namespace) -> None:
     for flag, (name, _, _) in _FLAGS.items()
     if (value := getattr(args, flag)) is not None
   }
-  found = imported.read(args.file, Said(wanted, values))
+  found = imported.read(opened.located(args.file), Said(wanted, values))
   log.say(words.table(found))
   new = imported.write(found, args.out)
   log.say(f"\n{args.out} " + ("is a run now." if new else "is this run already."))
@@ -117,7 +116,7 @@ def give(args: argparse.Namespace) -> None:
   mesh = parallel.mesh(jax.local_devices()[:1])
   config, load = opened.opened(args.run)
   named = exported.arrays(config, jax.device_get(load(mesh)[0]), args.branch, args.to)
-  if args.to != "fd" and not args.needs_code:
+  if args.to in ("torchvision", "safetensors") and not args.needs_code:
     for what in pytorch.differences(config):
       raise UserError(
         f"torchvision's class {what}: its logits would be others. --needs_code writes"

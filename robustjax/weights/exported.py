@@ -1,4 +1,4 @@
-"""A branch of a run as a file for others: PyTorch's names or FD's."""
+"""A run as a file: a branch with PyTorch's names or FD's, or all of it with ours."""
 
 import ast
 import json
@@ -13,12 +13,13 @@ from robustjax.config import Config
 from robustjax.errors import UserError
 from robustjax.models import blocks
 from robustjax.run import network as networks
+from robustjax.run import pieces
 from robustjax.runtime import files
 from robustjax.weights import layouts, pytorch, safetensors, torchfiles
 from robustjax.weights.files import File
 
-Form = Literal["torchvision", "fd", "safetensors"]
-FORMS: tuple[Form, ...] = ("torchvision", "fd", "safetensors")
+Form = Literal["torchvision", "fd", "safetensors", "robustjax"]
+FORMS: tuple[Form, ...] = ("torchvision", "fd", "safetensors", "robustjax")
 
 # What says, in PyTorch's files, which network the arrays are of: other programs pass it
 # over.
@@ -30,24 +31,37 @@ _SAID = (
   "model.input_mean", "model.input_std", "model.padding", "model.stages", "model.stem",
   "model.width", "scale",
 )  # fmt: skip
+# And what a file of all branches says besides, which one branch has no need of.
+_SAID_OF_ALL = (
+  "loss.clean_ratio", "model.gn_groups", "model.non_local", "model.norm",
+)  # fmt: skip
 
 
 def arrays(
   config: Config, variables: Mapping[str, Any], branch: str | None, form: Form
 ) -> dict[str, np.ndarray]:
-  """One branch of a network by the names of a layout.
+  """A network by the names of a layout: one branch, or all with our own names.
 
   Args:
     config: of the run.
     variables: its "params" and "batch_stats".
-    branch: by default "adv" of Mixture BN, else the only one.
-    form: whose names.
+    branch: by default "adv" of Mixture BN, else the only one; none of "robustjax".
+    form: whose names; "robustjax" are those of the tree, "params/fc/bias".
 
   Raises:
     UserError: there is no such branch, or the layout cannot hold the network.
   """
+  if own := {n: v for n, v in pieces.own(config).items() if n.startswith("model.")}:
+    name, what = next(iter(own.items()))
+    raise UserError(
+      f"no form has room for config.{name}={what}: export a ResNet with BN, MBN or GN"
+    )
+  if form == "robustjax":
+    if branch:
+      raise UserError("robustjax is the form of all branches: leave --branch out")
+    return layouts.to_ours(blocks.unstack(dict(variables)))
   if config.model.norm == "gn":
-    raise UserError("no form has room for group norm: export a network with BN or MBN")
+    raise UserError(f"{form} has no room for group norm: take --to=robustjax")
   for is_so, what in _not_held(config, form):
     if is_so:
       raise UserError(f"{form} has no room for {what}: take --to=safetensors")
@@ -88,12 +102,12 @@ def write(
   """
   if out.exists():
     raise UserError(f"{out} is there already: name another file with --out")
-  said = described(config)
+  said = described(config, form)
   try:
     out.parent.mkdir(parents=True, exist_ok=True)
     if form == "torchvision":
       torchfiles.write(out, named, said)
-    elif form == "safetensors":
+    elif form != "fd":
       safetensors.write(out, named, said)
     else:
       with files.replacing(out) as file:
@@ -104,10 +118,11 @@ def write(
     ) from error
 
 
-def described(config: Config) -> dict[str, str]:
+def described(config: Config, form: Form) -> dict[str, str]:
   """What network the arrays are of, for `values_of`: a short text for each value."""
   flat = configs.flatten(config)
-  return {f"{MARK}{name}": json.dumps(flat[name]) for name in _SAID}
+  names = (*_SAID, *_SAID_OF_ALL) if form == "robustjax" else _SAID
+  return {f"{MARK}{name}": json.dumps(flat[name]) for name in names}
 
 
 def values_of(file: File) -> dict[str, tuple[Any, str]]:
@@ -131,7 +146,7 @@ def values_of(file: File) -> dict[str, tuple[Any, str]]:
     name = name.removeprefix(MARK)
     try:
       value = json.loads(ast.literal_eval(text))
-      if name not in _SAID:
+      if name not in (*_SAID, *_SAID_OF_ALL):
         raise ValueError
     except (ValueError, TypeError, SyntaxError) as error:
       raise UserError(
@@ -139,9 +154,11 @@ def values_of(file: File) -> dict[str, tuple[Any, str]]:
         " understand: export it again"
       ) from error
     found[name] = tuple(value) if isinstance(value, list) else value, "said in the file"
-  if found and found.keys() != set(_SAID):
+  ours = layouts.are_ours(file.arrays)
+  wanted = {*_SAID, *_SAID_OF_ALL} if ours else set(_SAID)
+  if found.keys() != wanted and (found or ours):
     raise UserError(
-      f"{file.path} says {len(found)} of the {len(_SAID)} things that it should of its"
+      f"{file.path} says {len(found)} of the {len(wanted)} things that it should of its"
       " network: export it again"
     )
   if found and found["scale"][0] not in ("paper", "mini"):

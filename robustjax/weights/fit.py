@@ -108,7 +108,7 @@ def variables(
         f"{prefix}{name} has the shape {list(array.shape)}, where a"
         f" {architecture.words(net)} has {list(expected)}"
       )
-    array = _single(array, f"{prefix}{name}", is_variance=path[-1] == "var")
+    array = single(array, f"{prefix}{name}", is_variance=path[-1] == "var")
     *parents, leaf = path
     node = tree
     for key in parents:
@@ -138,14 +138,18 @@ def _most_common(numbers: list[int]) -> int:
   return max(1, collections.Counter(numbers).most_common(1)[0][0]) if numbers else 1
 
 
-def _single(array: np.ndarray, name: str, is_variance: bool) -> np.ndarray:
-  """A weight in float32, checked."""
+def single(array: np.ndarray, name: str, is_variance: bool) -> np.ndarray:
+  """A weight in float32.
+
+  Raises:
+    UserError: it is of another type, not finite, or a negative variance.
+  """
   if array.dtype.kind != "f" and array.dtype.name != "bfloat16":
     raise UserError(f"{name} is of {array.dtype.name}, where weights are floats")
   with np.errstate(over="ignore"):
-    single = array.astype(np.float32, copy=False)
-  if not np.isfinite(single).all():
+    found = array.astype(np.float32, copy=False)
+  if not np.isfinite(found).all():
     raise UserError(f"{name} has values that are not finite in float32")
-  if is_variance and (single < 0).any():
+  if is_variance and (found < 0).any():
     raise UserError(f"{name} has negative values, where variances belong")
-  return single
+  return found

@@ -63,7 +63,8 @@ def read(path: Path, said: Said = Said()) -> Imported:  # noqa: B008 - it is fro
   Raises:
     UserError: it cannot be read or recognised, or what is said of it does not fit.
   """
-  file = files.read(path)
+  with log.waiting(f"reading {path.name}"):
+    file = files.read(path)
   found = recognise.recognise(file, **said.wanted)
   own = exported.values_of(file)  # all that there is to say, or nothing
   scale, _ = own.pop("scale", ("paper", ""))

@@ -5,7 +5,7 @@ A path is where our variables hold an array, unrolled and of one branch:
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -180,6 +180,17 @@ def to_fd(
     Name -> array, without TensorFlow's ":0".
   """
   return _theirs(FD, variables, channel_order)
+
+
+def to_ours(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
+  """All branches' arrays, unrolled, by paths such as "params/bn0/adv/scale"."""
+  return {"/".join(path): np.asarray(a) for path, a in sorted(_flat(variables))}
+
+
+def are_ours(names: Collection[str]) -> bool:
+  """Whether names are of `to_ours`."""
+  ours = ("params/", "batch_stats/")
+  return bool(names) and all(name.startswith(ours) for name in names)
 
 
 def _theirs(

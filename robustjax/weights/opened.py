@@ -13,20 +13,30 @@ from robustjax.run import workdir as workdirs
 from robustjax.runtime import log, parallel
 from robustjax.weights import imported, words
 
+# The name of the network that comes with the package, and its file.
+SHIPPED = Path("shipped")
+_FILE = Path(__file__).with_name("shipped.safetensors")
+
 # The devices -> "params" and "batch_stats" on all of them, and their step.
 Load = Callable[[Any], tuple[dict[str, Any], int]]
+
+
+def located(what: Path) -> Path:
+  """A path, or where the file is whose name it is."""
+  return _FILE if what == SHIPPED and not what.exists() else what
 
 
 def opened(what: Path) -> tuple[Config, Load]:
   """The configuration of a run or of a file of weights, and what loads its variables.
 
   Args:
-    what: the folder of a run, or a file, which is taken as if it were imported: what
-      is assumed of it is said.
+    what: the folder of a run, "shipped", or a file, which is taken as if it were
+      imported: what is assumed of it is said.
 
   Raises:
     UserError: there is none, or it is damaged.
   """
+  what = located(what)
   if not what.exists():
     raise UserError(
       f"there is no {what}: name the folder of a run or a file of weights"

@@ -70,7 +70,7 @@ def not_held(config: Config) -> Iterator[tuple[Any, str]]:
   yield model.stem != "imagenet", f"config.model.stem={model.stem!r}, only 'imagenet'"
   yield channels != 3, f"images of config.data.channels={channels}, only of 3"
   yield model.width != 64, f"config.model.width={model.width}, only 64"
-  stages = len(networks.network(config, "cpu").stages)
+  stages = len(networks.resnet_of(config, "cpu").stages)
   yield stages != 4, f"{stages} stages, only 4"
   groups = model.cardinality
   yield 64 * model.bottleneck % groups, f"config.model.cardinality={groups}"
@@ -96,18 +96,20 @@ def code(config: Config, form: str, file: str) -> str:
 
   Returns:
     Python, which ends in a line break. Where no class of torchvision's is the network,
-    and for FD's form, a comment alone.
+    and for FD's form and ours, a comment alone.
   """
   model, data = config.model, config.data
   if form == "fd":
     return f"# {file} is for FD's code, whose images are BGR, x / 127.5 - 1.\n"
+  if form == "robustjax":
+    return f"# robustjax.weights.logits_fn({file!r}, branch) is its function.\n"
   if any(is_so for is_so, _ in not_held(config)):
     return (
       f"# {file} has torchvision's names, and a network that is none of its classes:\n"
       "# what it is stands in the file, in entries that begin with 'robustjax.';\n"
       "# there is no PyTorch code of it.\n"
     )
-  net = networks.network(config, "cpu")
+  net = networks.resnet_of(config, "cpu")
   bottleneck = net.block == "bottleneck"
   padded, gelu = model.padding == "SAME", model.activation == "gelu"
   text = _TORCH.format(

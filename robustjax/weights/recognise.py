@@ -8,8 +8,10 @@ such as the crop or the activation, comes with the source that it is taken from.
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
+import flax.traverse_util
+
 from robustjax.errors import UserError
-from robustjax.weights import architecture, fit, normaliser, parts
+from robustjax.weights import architecture, fit, layouts, normaliser, parts
 from robustjax.weights.architecture import Architecture
 from robustjax.weights.files import File
 from robustjax.weights.layouts import FD, TORCH, ChannelOrder
@@ -32,13 +34,15 @@ class Recognised(NamedTuple):
 
   Attributes:
     kind: where it is from, as far as it can be told.
-    values: dotted name of a configuration -> the value, and where that is from.
-    variables: {"params", "batch_stats"}, nested, float32, unrolled, of one branch.
+    values: dotted name of a configuration -> the value, and where that is from; none of
+      "robustjax", whose files say it themselves.
+    variables: {"params", "batch_stats"}, nested, float32, unrolled, of one branch; of
+      "robustjax" all branches.
     unused: name of an array -> why it is no weight.
     notes: what was assumed and could be otherwise; a line each.
   """
 
-  kind: Kind
+  kind: Kind | Literal["robustjax"]
   values: Mapping[str, tuple[Any, str]]
   variables: Mapping[str, Any]
   unused: Mapping[str, str]
@@ -67,6 +71,12 @@ def recognise(
     UserError: one line with the first array that does not fit, and what would.
   """
   try:
+    if layouts.are_ours(file.arrays):
+      if (kind, channel_order, part) != (None, None, None):
+        raise UserError(
+          "it was exported here and needs no --kind, --channel_order or --part"
+        )
+      return _of_ours(file)
     if any(map(FD.in_block.match, file.arrays)):
       if part is not None:
         raise UserError("--part is for PyTorch files, and its names are FD's")
@@ -81,6 +91,18 @@ def recognise(
     " FD's ('group0/block0/conv1/W'): "
     + (f"its first array is {first!r}" if first else "it holds no array")
   )
+
+
+def _of_ours(file: File) -> Recognised:
+  flat = {
+    name: fit.single(array, name, is_variance=name.endswith("/var"))
+    for name, array in file.arrays.items()
+  }
+  try:
+    variables = flax.traverse_util.unflatten_dict(flat, sep="/")
+  except (LookupError, TypeError, ValueError) as error:
+    raise UserError("one array's name begins another's: export it again") from error
+  return Recognised("robustjax", {}, variables, {}, ())
 
 
 def _of_fd(file: File, kind: Kind | None, order: ChannelOrder) -> Recognised:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
-from launch.runs import Run
+from robustjax.sweep.runs import Run
 
 LINE_SECONDS = 30.0  # how often a log that is not a terminal gets a line of progress
 

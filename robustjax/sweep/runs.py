@@ -11,6 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from robustjax.errors import UserError
+from robustjax.runtime.paths import typed
+
 # The words that every experiment shares, in the order that robustjax.config names a
 # setting by; an experiment's own words stand before them.
 COMMON_WORDS = ("star", "pgd20", "pgd10", "pgd5", "eps8", "float32")
@@ -19,10 +22,6 @@ LONGEST_NAME = 120  # characters; a folder's name may have 255 bytes
 
 OVERRIDE = re.compile(r"--config\.([\w.]+)=(.*)", re.DOTALL)
 NAME = re.compile(r"\w[\w.=,+-]*", re.ASCII)
-
-
-class Mistake(Exception):
-  """What a person can mend: one line."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,18 +54,6 @@ class Run:
     return {name: _value(text) for name, text in map(_split, self.overrides)}
 
 
-def typed(text: str) -> Path:
-  """A path as a person types it: no shell expands the ~ of --runs=~/x.
-
-  Raises:
-    Mistake: nobody has this name.
-  """
-  try:
-    return Path(text).expanduser()
-  except RuntimeError as error:
-    raise Mistake(f"{text}: {error}; write the whole path") from error
-
-
 def setting_of(file: Path, words: Sequence[str]) -> tuple[str, str]:
   """The setting and the scale of an experiment's variant, as main names them."""
 
@@ -81,8 +68,8 @@ def run_of(words: Sequence[str], shared: Sequence[str], runs: Path) -> Run:
   """Reads one line of a list.
 
   Args:
-    words: the setting, such as "experiments/adv.py:mini", then overrides, --name=NAME
-      and --workdir=DIR.
+    words: the setting, such as "adv:mini" or "mine/own.py:mini", then overrides,
+      --name=NAME and --workdir=DIR.
     shared: overrides for all runs.
     runs: the folder of the runs' folders.
 
@@ -90,7 +77,7 @@ def run_of(words: Sequence[str], shared: Sequence[str], runs: Path) -> Run:
     The run. Its name is <setting>-<scale>, or NAME, and the overrides behind it.
 
   Raises:
-    Mistake: a word that is none of these, or a name that cannot be a folder's.
+    UserError: a word that is none of these, or a name that cannot be a folder's.
   """
   setting, *rest = words
   path, _, variant = setting.partition(":")
@@ -115,19 +102,19 @@ def read_list(path: Path) -> list[list[str]]:
   """The words of each line that is not empty or a comment.
 
   Raises:
-    Mistake: the file cannot be read, or a quotation mark is not closed.
+    UserError: the file cannot be read, or a quotation mark is not closed.
   """
   try:
     lines = path.read_text().splitlines()
   except (OSError, UnicodeDecodeError) as error:
     reason = getattr(error, "strerror", None) or "it is not text"
-    raise Mistake(f"--list={path} cannot be read: {reason}") from error
+    raise UserError(f"--list={path} cannot be read: {reason}") from error
   found = []
   for number, line in enumerate(lines, 1):
     try:
       found.append(shlex.split(line, comments=True))
     except ValueError as error:
-      raise Mistake(f"{path}:{number}: {error}") from error
+      raise UserError(f"{path}:{number}: {error}") from error
   return [words for words in found if words]
 
 
@@ -137,9 +124,9 @@ def check(runs: Sequence[Run]) -> None:
     if (one.file, set(one.words), one.values) == (
       other.file, set(other.words), other.values,
     ):  # fmt: skip
-      raise Mistake(f"this run is in the list twice: {shlex.join(other.flags)}")
+      raise UserError(f"this run is in the list twice: {shlex.join(other.flags)}")
     if one.workdir.resolve() == other.workdir.resolve() or one.name == other.name:
-      raise Mistake(
+      raise UserError(
         f"two runs have one folder or one log, {other.workdir} and {other.name}.log:"
         " give one a --name=NAME of its own in a --list"
       )
@@ -148,7 +135,7 @@ def check(runs: Sequence[Run]) -> None:
 def _split(override: str) -> tuple[str, str]:
   found = OVERRIDE.fullmatch(override)
   if not found:
-    raise Mistake(
+    raise UserError(
       f"{override!r} is not known: a run takes --config.section.name=value, and in a"
       " --list also --name=NAME and --workdir=DIR"
     )
@@ -172,5 +159,7 @@ def _name(base: str, overrides: Sequence[str]) -> str:
     digest = hashlib.sha256(name.encode()).hexdigest()[:8]
     name = f"{name[: LONGEST_NAME - 9]}-{digest}"
   if not NAME.fullmatch(name) or name == "logs":
-    raise Mistake(f"{name!r} cannot be the name of a run's folder: give another --name")
+    raise UserError(
+      f"{name!r} cannot be the name of a run's folder: give another --name"
+    )
   return name

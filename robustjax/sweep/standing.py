@@ -7,10 +7,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from launch.runs import Run, setting_of
+from robustjax.sweep.runs import Run, setting_of
 
 TAIL_BYTES = 8192  # of a log: many progress bars, or the end of a traceback
-BAR = re.compile(r"([a-z ]+): +(\d+)%\|[^\[]*\[[^<\]]*<([^,\]]+)")  # as tqdm draws it
+BAR = re.compile(r"([a-z ]+): +(\d+)%[^\[]*\[[^<\]]*<([^,\]]+)")  # as tqdm writes it
 
 
 def is_finished(run: Run) -> bool:

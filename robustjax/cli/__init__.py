@@ -1,0 +1,1 @@
+"""The command robustjax: its verbs, and a shell's completion of them."""

@@ -1,0 +1,1 @@
+"""Runs many settings one after another; what is finished is skipped."""
