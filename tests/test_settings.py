@@ -82,3 +82,9 @@ def test_a_notebooks_backend_that_is_not_here_stops_nothing():
   )  # fmt: skip
   assert done.returncode == 0, done.stderr
   assert b"</svg>" in done.stdout
+
+
+def test_plain_looks_for_no_styles_in_a_home_that_it_may_not_read(monkeypatch):
+  monkeypatch.setitem(sys.modules, "matplotlib.style", None)  # which does
+  with drawing.matplotlib.rc_context({"font.size": 40}), drawing.plain():
+    assert drawing.matplotlib.rcParams["font.size"] == 10

@@ -117,7 +117,7 @@ class Ledger:
 
   def _resume(self, path: Path) -> None:
     values = files.read_json(path)
-    log.same_identity(path, values.get("identity"), self._identity)
+    _same_evaluation(path, values.get("identity"), self._identity)
     try:
       self._size, state = values["bytes"], values["state"]
       waiting = {record["index"]: record for record in state.pop("waiting")}
@@ -163,10 +163,19 @@ def read_summary(folder: Path, identity: Mapping[str, Any] | None) -> dict[str, 
   path = folder / SUMMARY
   summary = files.read_json(path)
   if identity is not None:
-    log.same_identity(path, summary.get("identity"), identity)
+    _same_evaluation(path, summary.get("identity"), identity)
   images = folder / IMAGES
   _same(images, summary, hashlib.sha256(_content(images)).hexdigest())
   return summary
+
+
+def _same_evaluation(path: Path, saved: Any, identity: Mapping[str, Any]) -> None:
+  """Refuses another one; the folder of a run or a file of weights may have moved."""
+  found = dict(saved) if isinstance(saved, dict) else {}
+  names = {Path(str(one.get("network", ""))).name for one in (found, identity)}
+  if len(names) == 1 and found.get("network") and ":" not in names.pop():
+    found["network"] = identity["network"]
+  log.same_identity(path, found, identity)
 
 
 def _content(path: Path) -> bytes:

@@ -34,10 +34,17 @@ from matplotlib.figure import Figure, SubFigure  # noqa: E402
 
 __all__ = ["Figure", "SubFigure", "matplotlib", "plain"]
 
+_OF_A_WINDOW = ("backend", "date.epoch", "docstring", "interactive",
+  "savefig.directory", "timezone", "tk.", "toolbar", "webagg")  # fmt: skip
+
 
 @contextlib.contextmanager
 def plain() -> Iterator[None]:
   """Matplotlib's own settings, without a matplotlibrc's; a decorator, too."""
   with matplotlib.rc_context():
-    matplotlib.rcdefaults()
+    # Not rcdefaults(), which looks for a person's styles, also in a home that it may
+    # not read.
+    defaults = matplotlib.rcParamsDefault.items()
+    own = {name: v for name, v in defaults if not name.startswith(_OF_A_WINDOW)}
+    matplotlib.rcParams.update(own)
     yield
