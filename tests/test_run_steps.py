@@ -161,7 +161,7 @@ def test_the_papers_values_reach_the_pieces(monkeypatch):
   ):
     original = getattr(module, name)
 
-    @functools.wraps(original)  # a piece is asked for its signature
+    @functools.wraps(original)  # some are called by the names of their arguments
     def spy(*args, original=original, name=name, **kwargs):
       made[name] = (args, kwargs)
       return original(*args, **kwargs)

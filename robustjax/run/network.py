@@ -143,6 +143,8 @@ def resnet_of(
     method=_method(config, platform, attacked),
     scan=model.scan,
     remat="none" if attacked and _keeps_signs_alone(config) else model.remat,
+    # TPUs wait for memory, and would keep the activations (benchmarks/README.md).
+    keep_signs=attacked and platform.startswith("tpu"),
   )
 
 
