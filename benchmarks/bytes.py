@@ -19,14 +19,12 @@ arrays have there (64 channels take the room of 128):
 
 import argparse
 import glob
-import math
 import multiprocessing
 import os
-import re
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +35,13 @@ from robustjax import config as configs
 from robustjax.attacks import pgd
 from robustjax.config import Config
 from robustjax.preflight import answers, chips, cost, hlo, topology
+from robustjax.preflight.moved import Moved
 from robustjax.preflight.quick import end_with_parent
 from robustjax.run import network, steps
 from robustjax.runtime import parallel
 from robustjax.training import step
 
 SLICES = {"v5e": "v5e:2x4", "v4": "v4:2x2x1", "v6e": "v6e:2x4"}
-# Bytes a second of a chip's main memory: Google Cloud's pages of each chip.
-BANDWIDTH = {"v5e": 819e9, "v4": 1228e9, "v6e": 1640e9}
-
-_ARRAY = re.compile(r"\b([a-z]\w*)\[([\d,]*)\](?:\{([\d,]*)(?::([^}]*))?\})?")
 _NOTHING = {
   "parameter", "constant", "iota", "tuple", "get-tuple-element", "bitcast", "after-all",
   "copy-done", "async-done", "custom-call",
@@ -147,22 +142,21 @@ def moved(text: str) -> tuple[Counter[str], Counter[str]]:
   body = computations[entry]
   counted: Counter[str] = Counter()
   main: Counter[str] = Counter()
+  passing = Moved(computations)
   for one in body.instructions.values():
     if one.opcode in _NOTHING:
       continue
-    if one.opcode in ("copy-start", "async-start"):
-      # (destination, source, context), or ((sources), destination, context).
+    begins = one.opcode.endswith("-start")
+    kind = MOVES if begins else _kind(one, computations)
+    main[kind] += passing.bytes(one, body)
+    if begins:
+      # (destination, source, context), or ((source), part of it, context).
       whole = one.opcode == "copy-start"
-      arrays = list(_arrays(one.shape))[:2]
-      size = arrays[0 if whole else 1][0]
-      counted[MOVES] += size * (4 if whole else 3)
-      main[MOVES] += size * sum(not near for _, near in arrays)
-      continue
-    kind = _kind(one, computations)
-    for shape in (one.shape, *map(body.shape, one.operands)):
-      for size, near in _arrays(shape):
-        counted[kind] += size
-        main[kind] += 0 if near else size
+      size = hlo.padded(hlo.arrays(one.shape)[0 if whole else 1])
+      counted[kind] += size * (4 if whole else 3)
+    else:
+      shapes = (one.shape, *map(body.shape, one.operands))
+      counted[kind] += sum(map(hlo.padded, shapes))
   return counted, main
 
 
@@ -191,34 +185,21 @@ def _opcodes(name: str, computations: Mapping[str, hlo.Computation]) -> set[str]
   return found
 
 
-def _arrays(shape: str) -> Iterator[tuple[int, bool]]:
-  """Of each array in a shape: its bytes with padding, and if it lies near."""
-  for kind, sides, order, layout in _ARRAY.findall(shape):
-    bits = re.search(r"\d+", kind)
-    lengths = hlo.numbers(sides)
-    inner = [lengths[axis] for axis in hlo.numbers(order)] or lengths
-    tile = re.search(r"T\(([\d,]+)\)", layout)
-    for at, block in enumerate(reversed(hlo.numbers(tile[1])) if tile else ()):
-      if at < len(inner):
-        inner[at] = math.ceil(inner[at] / block) * block
-    size = math.prod(inner) * (max(1, int(bits[0]) // 8) if bits else 1)
-    yield size, bool(re.search(r"S\([1-9]", layout))
-
-
 def row(config: Config, name: str, chip: str) -> str:
   """What one step comes to, as text."""
   text = compiled_text(config, name, chip)
   counted, main = moved(text)
-  flops, peak = cost.analysis(text).total_flops, chips.CHIPS[chip].peak
+  flops, chosen = cost.analysis(text).total_flops, chips.CHIPS[chip]
 
   def line(bytes_: tuple[int, int], kind: str) -> str:
     first, second = (size / 1e9 for size in bytes_)
-    time = bytes_[1] / BANDWIDTH[chip] * 1e3
+    time = bytes_[1] / chosen.bandwidth * 1e3
     return f"{first:7.3f} GB compiler {second:7.3f} GB HBM {time:6.2f} ms  {kind}"
 
   title = (
     f"{chip} ResNet-{config.model.depth} {config.model.norm}, {name} step of"
-    f" {config.train.batch_size}: {flops / 1e9:,.0f} GFLOP, {flops / peak * 1e3:.2f} ms"
+    f" {config.train.batch_size}: {flops / 1e9:,.0f} GFLOP,"
+    f" {flops / chosen.peak * 1e3:.2f} ms"
   )
   kinds = sorted(main | counted, key=lambda kind: -counted[kind])
   rows = [line((counted[kind], main[kind]), kind) for kind in kinds]

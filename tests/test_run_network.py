@@ -17,6 +17,15 @@ def test_cpus_compute_the_attack_in_their_own_way():
   assert network.network(c, "tpu", attacked=True).method == "lax"
 
 
+def test_tpus_keep_signs_alone_in_an_attack():
+  c = mbn_alp.get_config("mini")
+  for platform in ("tpu", "tpu v6e"):
+    assert network.network(c, platform, attacked=True).keep_signs
+    assert not network.network(c, platform).keep_signs
+  for platform in ("cpu", "gpu"):
+    assert not network.network(c, platform, attacked=True).keep_signs
+
+
 @pytest.mark.parametrize("norm, names", [("mbn", {"clean", "adv"}), ("bn", {"all"})])
 def test_branches_fit_the_network_of_the_evaluation(norm, names):
   c = config.base("test", "mini")

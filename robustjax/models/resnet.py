@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from robustjax.models import blocks, non_local, residual
+from robustjax.models import blocks, non_local, relu, residual
 from robustjax.models import norm as norms
 
 # Blocks a stage. 18 to 152: He et al. 2016. 200: He et al., "Identity mappings".
@@ -67,6 +67,7 @@ class ResNet(nn.Module):
     scan: whether the blocks of a stage behind its first are one in a loop, see
       `blocks`, which also has their variables' two forms.
     remat: what of a block is kept for the backward pass, see `blocks`.
+    keep_signs: whether of ReLU's outputs signs alone are kept for it, see `relu`.
   """
 
   stages: Sequence[int]
@@ -87,6 +88,7 @@ class ResNet(nn.Module):
   method: residual.Method = "lax"
   scan: bool = False
   remat: blocks.Remat = "none"
+  keep_signs: bool = False
 
   @nn.compact
   def __call__(
@@ -153,7 +155,7 @@ class ResNet(nn.Module):
         non_local.NonLocal, conv, norm, embedded=False, precision=self.precision
       )
     block = blocks.rematerialised(_BLOCKS[self.block], self.remat, in_loop=in_loop)
-    return block(conv, norm, _ACTIVATIONS[self.activation], **attributes)
+    return block(conv, norm, self._activation(), **attributes)
 
   def _non_local(self, conv: Any, norm: Any, name: str) -> nn.Module:
     # Its weights, positions by positions, are most of what it would keep.
@@ -165,12 +167,28 @@ class ResNet(nn.Module):
     size, stride = {"imagenet": (7, 2), "small": (3, 1), "small_stride2": (3, 2)}[
       self.stem
     ]
-    x = conv(self.width, size, stride, name="conv0")(x)
-    x = _ACTIVATIONS[self.activation](norm(name="bn0")(x))
-    if self.stem == "imagenet":
-      pads = "SAME" if self.padding == "SAME" else ((1, 1), (1, 1))
-      x = nn.max_pool(x, (3, 3), (2, 2), padding=pads)
-    return x
+
+    def normed(net: ResNet, x: jax.Array) -> Any:
+      return norm(name="bn0")(conv(net.width, size, stride, name="conv0")(x))
+
+    activation = self._activation()
+    if self.stem != "imagenet":
+      return activation(normed(self, x))
+    pads = "SAME" if self.padding == "SAME" else ((1, 1), (1, 1))
+    pool = functools.partial(
+      nn.max_pool, window_shape=(3, 3), strides=(2, 2), padding=pads
+    )
+    if activation is not relu.keeping_signs:
+      return pool(activation(normed(self, x)))
+    # Of ReLU's outputs the largest is ReLU of the largest, and has the same gradient.
+    # The gradient of pooling looks at all that was pooled, the network's largest array:
+    # three channels are less to read than it is to keep.
+    return activation(nn.remat(lambda net, x: pool(normed(net, x)))(self, x))
+
+  def _activation(self) -> Callable[[jax.Array], jax.Array]:
+    if self.keep_signs and self.activation == "relu":
+      return relu.keeping_signs
+    return _ACTIVATIONS[self.activation]
 
 
 _BLOCKS: dict[str, Any] = {"bottleneck": residual.Bottleneck, "basic": residual.Basic}
