@@ -2,8 +2,8 @@
 
 python -m benchmarks [NAME ...] [--quick]
 
-Both sides compute the same: that is checked before anything is timed. All of it takes
-about 12 minutes on two quiet cores, and writes docs/performance.md and .json; with
+Both sides compute the same: that is checked before anything is timed. All of it takes a
+quarter of an hour on two quiet cores, and writes docs/performance.md and .json; with
 names, or --quick (two rounds, no torch.compile), it prints alone.
 """
 
@@ -139,11 +139,10 @@ def main() -> int:
   os.environ["JAX_PLATFORMS"] = "cpu"  # what is measured here, whatever there is
   names = [name for name in PARTS if name in (args.names or PARTS)]
   measured = measure(names, args.quick)
-  tables = page.tables(measured)
-  print(tables)
+  print(page.tables(measured))
   if not (args.names or args.quick):
     text = DOCS / "performance.md"
-    text.write_text(page.placed(text.read_text(), tables))
+    text.write_text(page.written(text.read_text(), measured))
     (DOCS / "performance.json").write_text(json.dumps(measured, indent=1) + "\n")
     print(f"\nWritten to {text} and performance.json beside it.")
   return 0

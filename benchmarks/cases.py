@@ -51,8 +51,8 @@ _RESNET50: Mapping[str, Any] = {
 
 def _resnet50(side: int, images: int, steps: int) -> Case:
   title = f"PGD step of ResNet-50, {images} images of {side} px"
-  changes = _RESNET50 | {"data.image_size": side, "data.resize": side * 256 // 224}
-  return Case(title, "pgd", "adv", "", changes, images, steps)
+  sides = {"data.image_size": side, "data.resize": side * 256 // 224}
+  return Case(title, "pgd", "adv", "", {**_RESNET50, **sides}, images, steps)
 
 
 def _demo(kind: Literal["pgd", "train", "evaluation"], title: str, images: int) -> Case:
@@ -60,7 +60,7 @@ def _demo(kind: Literal["pgd", "train", "evaluation"], title: str, images: int) 
 
 
 CASES: Mapping[str, Case] = {
-  "resnet50_64": _resnet50(64, 32, 3),
+  "resnet50_64": _resnet50(64, 32, 2),
   "resnet50_224": _resnet50(224, 8, 1),
   "demo_pgd": _demo("pgd", "PGD step of the demo's network, 64 images", 64),
   "demo_train": _demo(

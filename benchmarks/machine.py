@@ -70,13 +70,10 @@ class Others:
 
   def warning(self) -> str:
     """A line where the machine was not quiet; empty where it was."""
-    taken = self.taken()
-    if self.load <= _LOAD and taken <= _TAKEN:
-      return ""
-    return (
-      f"the machine was not quiet: a load of {self.load:.1f} before, and other"
-      f" processes took {taken:.0%} of its cores: these figures are no measure"
-    )
+    found = [f"a load of {self.load:.1f} before"] if self.load > _LOAD else []
+    if (taken := self.taken()) > _TAKEN:
+      found.append(f"other processes took {taken:.0%} of its cores")
+    return f"the machine was not quiet: {', and '.join(found)}" if found else ""
 
 
 def _seconds() -> tuple[float, float]:

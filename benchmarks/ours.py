@@ -98,7 +98,7 @@ def train_step(case: Case, config: Config, folder: Path) -> Callable[[], Any]:
   state, batch = _begun(config, case)
   mesh = parallel.mesh()
   key = jax.random.key(_KEY)
-  attack_step = jax.jit(steps.attack_step(config, "cpu"))
+  attack_step = parallel.pmap(steps.attack_step(config, "cpu"), mesh, out_axes=0)
   adv, targets = attack_step(state, batch, key)
   logits = network.network(config, "cpu").apply(
     state.variables, batch["image"], domain="adv", statistics="running"

@@ -136,7 +136,7 @@ def tables(measured: Measured) -> str:
     f" processes took {measured['taken']:.0%} of the cores."
   ]
   if measured["warning"]:
-    parts.append(f"**Warning: {measured['warning']}.**")
+    parts.append(f"**Warning: {measured['warning']}. These figures are no measure.**")
   if cases:
     parts += ["\n".join(part) for part in (_products(cases), _comparison(cases))]
     parts.append("\n".join(_forms(cases)))
@@ -146,8 +146,8 @@ def tables(measured: Measured) -> str:
   return "\n\n".join(parts)
 
 
-def placed(text: str, generated: str) -> str:
-  """A page with its generated part replaced.
+def written(text: str, measured: Measured) -> str:
+  """A page with its generated part replaced by the tables of what was measured.
 
   Raises:
     ValueError: it has no such part.
@@ -156,4 +156,5 @@ def placed(text: str, generated: str) -> str:
   _, end, after = rest.partition(END)
   if not (begin and end):
     raise ValueError(f"the page needs a part from {BEGIN} to {END}")
+  generated = f"{tables(measured)}\n\n[Every round](performance.json), as JSON."
   return f"{before}{begin}\n\n{generated}\n\n{end}{after}"

@@ -30,9 +30,9 @@ LAYOUTS = {
   "default layout": torch.contiguous_format,
 }
 # How far logits may be from each other, of the largest, and weights, of how far a step
-# moves them: float32 has 1e-7, sums come in another order, and a gradient is a
-# difference of such sums.
-TOLERANCE, OF_A_STEP = 1e-3, 1e-2
+# moves them. A first step leaves weights few digits, and the attack within it may take
+# some pixels, whose gradients are nearly 0, elsewhere than the one that is handed over.
+TOLERANCE, OF_A_STEP = 1e-3, 5e-2
 
 
 class Side:
@@ -155,8 +155,8 @@ def check_step(side: Side, before: dict[str, torch.Tensor], net: ResNet) -> None
   facts = side.facts
   after = ResNet(side.found["after"], facts["stages"], facts["stride"]).arrays
   for name, array in net.arrays.items():
-    moved = float((after[name] - before[name]).detach().abs().max())
     ours = after[name].numpy()
+    moved = float((after[name] - before[name]).detach().abs().max())
     apart(name, array.detach(), ours, moved + 1e-6, OF_A_STEP)
 
 
@@ -203,15 +203,14 @@ def _threads(count: int, run: Run) -> Run:
 
 
 def prepared(side: Side, eager: bool) -> tuple[turns.Forms, dict[str, Any]]:
-  """All forms of a case by name, and what is to be known of them."""
-  make, forms, every = MAKERS[side.case.kind], {}, torch.get_num_threads()
+  """The forms of a case by name, and what is to be known of them."""
+  make, every = MAKERS[side.case.kind], torch.get_num_threads()
   note, layouts = without_compiler(), list(LAYOUTS.items())
-  for name, layout in layouts:
-    run = make(side, layout, False)
-    forms[f"PyTorch, {name}"] = _threads(every, run)
-    if every > 1:
-      # On a machine that is not quiet, two wait for each other.
-      forms[f"PyTorch, {name}, one thread"] = _threads(1, run)
+  runs = {f"PyTorch, {name}": make(side, layout, False) for name, layout in layouts}
+  forms = {name: _threads(every, run) for name, run in runs.items()}
+  if every > 1:  # which wait for each other on a machine that is not quiet
+    faster = min(runs, key=lambda name: turns.timed(forms[name], 2))
+    forms[f"{faster}, one thread"] = _threads(1, runs[faster])
   if not (eager or note):
     name, layout = layouts[0]
     compiled = make(side, layout, True)

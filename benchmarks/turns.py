@@ -16,7 +16,7 @@ from typing import IO, Any
 
 Forms = Mapping[str, Callable[[], Any]]
 
-_LEAST = 1.0  # seconds that a timing takes, or nearly: shorter calls are repeated
+_LEAST = 0.5  # seconds that a timing takes, or nearly: shorter calls are repeated
 _MOST = 200  # calls
 
 
@@ -55,8 +55,8 @@ class Process:
     facts: what it said of itself.
   """
 
-  def __init__(self, running: "subprocess.Popen[str]", errors: IO[str]):
-    self._running, self._errors = running, errors
+  def __init__(self, named: str, running: "subprocess.Popen[str]", errors: IO[str]):
+    self._named, self._running, self._errors = named, running, errors
     self.facts: dict[str, Any] = json.loads(self._reply())
 
   def time(self, form: str) -> float:
@@ -72,7 +72,7 @@ class Process:
     self._running.wait()
     self._errors.seek(0)
     tail = "".join(self._errors.readlines()[-12:])
-    raise SystemExit(f"{tail}error: {self._running.args} ended early")
+    raise SystemExit(f"{tail}error: {self._named} ended early")
 
 
 @contextlib.contextmanager
@@ -92,7 +92,7 @@ def process(*module: str) -> Iterator[Process]:
       text=True,
     ) as running,
   ):
-    yield Process(running, errors)
+    yield Process(" ".join(module), running, errors)
 
 
 def rounds(

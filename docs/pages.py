@@ -14,6 +14,8 @@ from concurrent import futures
 from pathlib import Path
 from typing import Any
 
+from robustjax.cli.verbs import VERBS
+
 ROOT = Path(__file__).parents[1]
 
 # Files elsewhere in the project -> their pages.
@@ -27,11 +29,8 @@ ELSEWHERE = {
   "robustjax/weights/shipped.md": "shipped.md",
   "docs/first_look.ipynb": "first_look.md",
 }
-COMMANDS = (
-  "robustjax.main", "robustjax.evaluate", "robustjax.audit", "robustjax.inspect",
-  "robustjax.report", "robustjax.weights import", "robustjax.weights export",
-  "robustjax.config", "robustjax.preflight", "robustjax.data.prepare", "launch.sweep",
-)  # fmt: skip
+# What has a --help of its own behind a verb.
+_BELOW = {"weights": ("import", "export")}
 
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#:\s]+)(#[^)\s]*)?\)")
 
@@ -100,17 +99,22 @@ def cells(notebook: dict[str, Any]) -> Iterator[str]:
 
 def commands() -> str:
   """What --help says of each command, as a page."""
+  names = [
+    " ".join([verb.name, *below])
+    for verb in VERBS
+    for below in [(), *((name,) for name in _BELOW.get(verb.name, ()))]
+  ]
   with futures.ThreadPoolExecutor() as pool:
-    answers = list(pool.map(_help, COMMANDS))
+    answers = list(pool.map(_help, names))
   parts = (
-    f"## {command}\n\n```text\n{text}\n```"
-    for command, text in zip(COMMANDS, answers, strict=True)
+    f"## {name}\n\n```text\n{text}\n```"
+    for name, text in zip(names, answers, strict=True)
   )
-  return "\n\n".join(["# Commands", "What `--help` says.", *parts])
+  return "\n\n".join(["# Commands", "What `robustjax VERB --help` says.", *parts])
 
 
-def _help(command: str) -> str:
-  words = [sys.executable, "-m", *command.split(), "--help"]
+def _help(name: str) -> str:
+  words = [sys.executable, "-m", "robustjax.cli", *name.split(), "--help"]
   environment = {**os.environ, "COLUMNS": "80", "JAX_PLATFORMS": "cpu"}
   done = subprocess.run(
     words, cwd=ROOT, env=environment, text=True, capture_output=True, check=True

@@ -4,6 +4,7 @@ import argparse
 import errno
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 MISTAKE = 2  # exit status of what a person can mend
@@ -13,15 +14,20 @@ _DISK = {
   errno.EDQUOT: "has no quota left",
   errno.EIO: "fails",
   errno.EROFS: "is read-only",
+  errno.ESTALE: "is gone",
 }
+_LIMITS = (errno.EMFILE, errno.ENFILE, errno.EFBIG, errno.ENOMEM)
+_OF_A_PATH = (errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ELOOP,
+  errno.ENAMETOOLONG)  # fmt: skip
+_AGAIN = "what was saved before is whole"
 
 
 class UserError(Exception):
   """A mistake the user can mend: one line that names the thing and the remedy.
 
   Commands print the message alone, without a traceback, and exit with `MISTAKE`.
-  Anything else that is raised, but for a disk that is full or fails, is a bug and keeps
-  its traceback.
+  Anything else that is raised, but for what a disk, a limit or a path is to blame for,
+  is a bug and keeps its traceback.
   """
 
 
@@ -45,10 +51,24 @@ def line(error: BaseException) -> str | None:
   """What a person is told of an error; None if it is a bug."""
   if isinstance(error, UserError):
     return _clean(" ".join(str(error).split()))
-  if isinstance(error, OSError) and error.errno in _DISK:
-    where = f" of {error.filename}" if error.filename else ""
-    what = f"the disk{where} {_DISK[error.errno]} ({error.strerror})"
-    return f"{what}: what was saved before is whole; make room, and start again"
+  if isinstance(error, MemoryError):
+    return f"no memory is left: {_AGAIN}; free some, or start again where there is more"
+  return _of_the_system(error) if isinstance(error, OSError) else None
+
+
+def _of_the_system(error: OSError) -> str | None:
+  """A disk, a limit or a path that is not as it was meant; None of anything else."""
+  name = _clean(str(error.filename2 or error.filename or ""))
+  if error.errno in _DISK:
+    what = f"the disk{f' of {name}' * bool(name)} {_DISK[error.errno]}"
+    return f"{what} ({error.strerror}): {_AGAIN}; make room, and start again"
+  if error.errno in _LIMITS:
+    return f"a limit is reached ({error.strerror}): {_AGAIN}; see ulimit -a"
+  if name and error.errno in _OF_A_PATH:
+    what = "move it away or mend its permissions, and start again"
+    return f"{name} is in the way ({error.strerror}): {what}"
+  if name and error.errno == errno.ENOENT and not Path(name).absolute().parent.is_dir():
+    return f"the folder of {name} is gone: {_AGAIN}; put it back, and start again"
   return None
 
 

@@ -63,12 +63,13 @@ def run(config: Config, workdir: Path, hosts: Hosts, profiled: int = 0) -> None:
     state = stages.train(started, profiled, reached.at_peak)
     evaluation = stages.evaluation(started, state)
     if hosts.leads:
-      (workdir / curves.EVALUATION).unlink(missing_ok=True)  # of an earlier evaluation
+      with log.aside("the picture of an earlier evaluation"):
+        (workdir / curves.EVALUATION).unlink(missing_ok=True)
       stages.finish(started, evaluation)
   looks = hosts.leads and not inspection.is_whole(config, workdir)
   if hosts.agree({}, "looks" if looks else "") and state is None:
     with log.aside(_LOOK, hosts.leads):  # all processes restore together
-      state = saved.restore(config, workdir, parallel.mesh())
+      state = saved.restore(config, workdir, parallel.mesh(), evaluation["step"])
   if hosts.leads:
     _show(config, workdir, evaluation, started, state if looks else None)
 

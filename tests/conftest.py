@@ -105,9 +105,11 @@ def batch():
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
   """A repository with what the launcher needs."""
   repo = tmp_path_factory.mktemp("launch") / "repo"
-  for folder in ("launch", "experiments"):
+  for folder in ("launch", "experiments", "robustjax/sweep"):
     without = shutil.ignore_patterns("__pycache__")
     shutil.copytree(REPO / folder, repo / folder, ignore=without)
+  for file in ("robustjax/__init__.py", "robustjax/errors.py"):
+    shutil.copy(REPO / file, repo / file)
   (repo / ".gitignore").write_text("__pycache__\nruns\n.venv\n")
   subprocess.run(["git", "init", "--quiet"], cwd=repo, check=True)
   commit(repo)

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import types
 
 import jax
 import jax.numpy as jnp
@@ -186,3 +187,12 @@ def test_what_cannot_be_read_for_now_is_not_damaged(tmp_path, now, monkeypatch, 
   with pytest.raises(UserError, match="cannot be read now") as caught:
     restore(tmp_path, now, 9)
   assert not isinstance(caught.value, files.Damaged)
+
+
+def test_what_is_said_to_a_closed_loop_is_not_heard(monkeypatch):
+  told = []
+  monkeypatch.setattr(checkpoint, "_unraisable", told.append)
+  for words in ("Event loop is closed", "another"):
+    error = RuntimeError(words)
+    checkpoint._heard(types.SimpleNamespace(exc_value=error))
+  assert [str(lost.exc_value) for lost in told] == ["another"]

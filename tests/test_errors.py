@@ -10,13 +10,32 @@ from robustjax.hosts import processes
 from robustjax.hosts.together import Together
 from robustjax.runtime.preemption import Stopped
 
-FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/x/config.json")
+
+def of_system(number, *names):
+  return OSError(number, os.strerror(number), *names)
+
+
+FULL = of_system(errno.ENOSPC, "runs/x/config.json")
 MENDABLE = [
   (errors.UserError("no such\nthing"), "no such thing"),
   (errors.UserError("no \x1b[31m\udce9"), r"no \x1b[31m\udce9"),
-  (FULL, "is full"),
+  (FULL, "the disk of runs/x/config.json is full"),
+  (of_system(errno.EFBIG), "File too large): what was saved before is whole"),
+  (of_system(errno.EMFILE), "a limit is reached"),
+  (MemoryError(), "no memory is left"),
+  (
+    of_system(errno.EACCES, "runs/x/\udce9"),
+    r"x/\udce9 is in the way (Permission denied)",
+  ),
+  (of_system(errno.EISDIR, "x.part", None, "x"), "error: x is in the way (Is a direct"),
+  (of_system(errno.ENOENT, "no/such/folder/x"), "folder/x is gone: what was saved"),
 ]
-BUGS = [ZeroDivisionError("of ours"), OSError(errno.ENOENT, "no such file", "x")]
+BUGS = [
+  ZeroDivisionError("of ours"),
+  of_system(errno.ENOENT, "x"),
+  of_system(errno.EACCES),  # of what, nobody could say
+  of_system(errno.EINVAL, "x"),
+]
 
 
 def fails(error):

@@ -33,7 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
   "evaluate": OF_A_RUN | {"run", "report", "weights"},
   "audit": PURE | {"config", "evaluation", "runtime", "run", "evaluate", "report"},
   "preflight": OF_A_RUN | {"run", "report", "paper"},
-  "sweep": set(),
+  "sweep": {"runtime"},
   "cli": {"config", "run"},  # it names the modules of its verbs, and imports none
   "main": OF_A_RUN | {"run", "report", "inspect", "preflight"},
 }

@@ -150,12 +150,13 @@ def test_a_dumb_terminal_is_a_log(screen, monkeypatch):
 def test_a_line_never_wraps_and_the_time_left_has_room(screen, columns):
   terminal = screen(columns)
   with log.progress("evaluate", 10_000, 0, "attack steps", compiles=True) as bar:
+    bar.update(100)  # the first, which compiles
     bar.set_postfix_str("loss 2.303 clean 0.100 adv 0.100", refresh=False)
     time.sleep(0.01)
     bar.update(5_000)
   pieces = terminal.shown()
   assert max(map(len, pieces)) <= columns
-  left = re.compile(r"<\d\d:\d\d" if columns > 20 else r"50%")
+  left = re.compile(r"<\d\d:\d\d" if columns > 20 else r"51%")
   assert any(map(left.search, pieces))
 
 
@@ -173,6 +174,16 @@ def test_a_bar_counts_seconds_while_nothing_is_done(capsys, hurried):
     assert all("compiling" in line for line in "".join(said).splitlines())
     bar.update(10)
   assert "compiling" not in capsys.readouterr().err
+
+
+def test_the_time_left_is_of_what_follows_the_compile(capsys):
+  with log.progress("train", 1000, 0, "images", compiles=True) as bar:
+    bar.start_t -= 3600  # the compile
+    bar.update(10)
+    bar.start_t -= 10
+    bar.update(490)
+    bar.refresh()
+  assert "50% 500/1.00k [00:10<00:10, 49.0 images/s]" in capsys.readouterr().err
 
 
 def test_what_is_short_is_not_told_of(capsys):

@@ -136,7 +136,7 @@ def test_the_bar_shows_how_many_were_skipped_in_all(monkeypatch):
     def set_postfix_str(self, text, refresh):
       shown.append(text)
 
-  monkeypatch.setattr(loop.log, "progress", lambda *args: Bar())
+  monkeypatch.setattr(loop.log, "progress", lambda *args, **options: Bar())
   run(Recorder(), first=3, skipped={4: 2, 7: 1}, before=5)
   assert shown == [
     "loss 1.000 skipped 7",

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from robustjax import main
+from robustjax.hosts.processes import Hosts
+
 ROOT = Path(__file__).parents[1]
 TINY = [
   "--config=experiments/mbn_alp.py:mini,star",
@@ -134,6 +137,17 @@ def test_fine_tuning_moves_the_norms_of_a_finished_run_alone(start, finished, tm
   out, _ = process.communicate(timeout=120)
   assert process.returncode == 0 and "This run is complete" in out
   assert path.read_bytes() == content
+
+
+def test_a_look_is_into_the_step_that_was_evaluated_or_into_none(monkeypatch, tmp_path):
+  asked = []
+  monkeypatch.setattr(main.start, "finished", lambda *_: {"step": 7})
+  monkeypatch.setattr(main.whole, "look", lambda *_: None)
+  monkeypatch.setattr(main.inspection, "is_whole", lambda *_: False)
+  monkeypatch.setattr(main.saved, "restore", lambda *args: asked.append(args[3:]))
+  monkeypatch.setattr(main, "_show", lambda *_: None)
+  main.run(None, tmp_path, Hosts())
+  assert asked == [(7,)]
 
 
 def test_fine_tuning_from_nothing_is_one_line(start, tmp_path):

@@ -1,8 +1,12 @@
 """Records that survive kills and damage."""
 
+import os
+import shutil
+
 import pytest
 
-from robustjax.runtime import metrics
+from robustjax.errors import UserError
+from robustjax.runtime import files, metrics
 
 
 def records(workdir):
@@ -58,3 +62,27 @@ def test_a_line_that_is_no_record_is_named_and_nothing_else_is_lost(
   assert [r["step"] for r in records(tmp_path)] == [1, 2]
   assert "line 2 is no record and is lost" in capsys.readouterr().err
   assert line in (tmp_path / f"{metrics.METRICS}.damaged").read_text()
+
+
+@pytest.mark.parametrize("change", ["moved", "removed", "another"])
+def test_a_folder_that_is_moved_meanwhile_is_found_at_the_next_save(tmp_path, change):
+  folder = tmp_path / "run"
+  folder.mkdir()
+  log = metrics.MetricsLog(folder, 0)
+  log.write(1, 0.1, "train", {"loss": 1.0})
+  log.sync()
+  folder.rename(tmp_path / "elsewhere")
+  if change == "removed":
+    shutil.rmtree(tmp_path / "elsewhere")
+  if change == "another":
+    folder.mkdir()
+    (folder / metrics.METRICS).write_text("of another run")
+  with pytest.raises(UserError, match=f"was moved or removed .* put {folder} back"):
+    log.sync()
+  log.close()
+
+
+def test_a_pipe_is_no_file_of_records(tmp_path):
+  os.mkfifo(tmp_path / metrics.METRICS)
+  with pytest.raises(files.Damaged, match="is not a file"):
+    metrics.read_metrics(tmp_path / metrics.METRICS)

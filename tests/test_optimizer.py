@@ -111,3 +111,33 @@ def test_the_rate_counts_whole_256s_and_smaller_batches_in_proportion():
   for batch, whole in ((256, 1), (511, 1), (512, 2), (1000, 3), (4096, 16)):
     assert optimizer.peak_rate(0.1, batch) == 0.1 * whole
   assert optimizer.peak_rate(0.8, 64) == 0.2  # the mini scale
+
+
+def test_a_cosine_falls_from_the_peak_to_nothing():
+  values = {"peak": 1.6, "steps": 100, "steps_per_epoch": 10, "warmup_from": 0.1}
+  rate = optimizer.cosine_schedule(**values, warmup_epochs=2.0)
+  found = [float(rate(step)) for step in (0, 10, 20, 60, 100)]
+  np.testing.assert_allclose(found, [0.1, 0.85, 1.6, 0.8, 0.0], atol=1e-6)
+  at_once = optimizer.cosine_schedule(**values, warmup_epochs=0.0)
+  np.testing.assert_allclose([at_once(0), at_once(50)], [1.6, 0.8], rtol=1e-6)
+  short = optimizer.cosine_schedule(**values, warmup_epochs=50.0)  # never over
+  assert np.isfinite(float(short(100)))
+
+
+def test_a_bias_beside_a_kernel_is_no_norm():
+  params = {
+    "Conv_0": {"kernel": 1, "bias": 2},
+    "stage": {
+      "norm": {"clean": {"scale": 3, "bias": 4}},
+      "fc": {"bias": 5, "kernel": 6},
+    },
+    "gamma": 7,
+  }
+  assert optimizer.norms(params) == {
+    "Conv_0": {"kernel": False, "bias": False},
+    "stage": {
+      "norm": {"clean": {"scale": True, "bias": True}},
+      "fc": {"bias": False, "kernel": False},
+    },
+    "gamma": False,
+  }

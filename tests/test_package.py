@@ -50,7 +50,16 @@ def contents(wheel):
 def source(tmp_path_factory):
   """The repository's files, where building leaves nothing behind."""
   folder = tmp_path_factory.mktemp("source") / "robustjax"
-  ignored = (".git", ".venv", "*cache*", "runs", "build", "dist", "*.egg-info")
+  ignored = (
+    ".git",
+    ".venv",
+    "__pycache__",
+    ".*_cache",
+    "runs",
+    "build",
+    "dist",
+    "*.egg-info",
+  )
   shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*ignored))
   return folder
 

@@ -34,13 +34,16 @@ def handed_over(tmp_path_factory):
   return folder
 
 
-@pytest.mark.parametrize("padding", ["SAME", "symmetric"])
-@pytest.mark.parametrize("side", [30, 33])
 @pytest.mark.parametrize(
-  ("block", "stem", "stride"),
-  [("bottleneck", "imagenet", 2), ("basic", "small_stride2", 2)],
+  ("block", "stem", "side", "padding"),
+  [
+    ("bottleneck", "imagenet", 30, "SAME"),  # more on one side, but for strides of 1
+    ("bottleneck", "imagenet", 33, "SAME"),
+    ("bottleneck", "imagenet", 30, "symmetric"),
+    ("basic", "small_stride2", 30, "SAME"),
+  ],
 )
-def test_the_networks_are_the_same(padding, side, block, stem, stride):
+def test_the_networks_are_the_same(block, stem, side, padding):
   net = resnet.make(
     (1, 2), norm=norms.batch(), num_classes=5, block=block, width=4, stem=stem,
     padding=padding,
@@ -50,7 +53,7 @@ def test_the_networks_are_the_same(padding, side, block, stem, stride):
   variables = lively(jax.jit(net.init)(jax.random.key(0), images))
   expected = net.apply(variables, jnp.asarray(images))
   for layout in theirs.LAYOUTS.values():
-    twin = ResNet(variables, (1, 2), stride, padding=padding, layout=layout)
+    twin = ResNet(variables, (1, 2), 2, padding=padding, layout=layout)
     found = twin(torch.tensor(images.transpose(0, 3, 1, 2) / np.float32(255)))
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
 
@@ -98,3 +101,11 @@ def test_an_evaluation_reads_after_the_same_steps(tmp_path):
   assert readings == list(config.eval.readings)
   assert cases.CASES["demo_evaluation"].unit == "images x steps/s"
   assert ours.work(case, config) == 110
+
+
+def test_a_machine_without_a_compiler_is_told(monkeypatch):
+  monkeypatch.delenv("CXX", raising=False)
+  monkeypatch.setattr(theirs.shutil, "which", lambda name: None)
+  assert "g++" in theirs.without_compiler()
+  monkeypatch.setattr(theirs.shutil, "which", lambda name: f"/usr/bin/{name}")
+  assert theirs.without_compiler() == ""

@@ -101,6 +101,33 @@ def test_of_what_a_fusion_slices_or_updates_the_part_counts():
   assert fused(slice_, both, update) == ROW + 8 * ROW
 
 
+COPY = """%copied (c: f32[8,128]) -> f32[8,128] {
+  %c = f32[8,128]{1,0:T(8,128)} parameter(0)
+  ROOT %d = f32[8,128]{1,0:T(4,128)} copy(%c)
+}
+
+"""
+
+
+def test_a_fusion_is_followed_through_other_forms_of_what_it_slices():
+  """As TPUs have it where the masks of a loop's blocks are one array."""
+  same = "%c = f32[8,128]{1,0:T(4,128)} fusion(%a), kind=kLoop, calls=%copied"
+  slice_ = "%s = f32[1,128]{1,0:T(1,128)} dynamic-slice(%c, %i, %i)"
+  update = "ROOT %r = f32[8,128]{1,0} dynamic-update-slice(%b, %s, %i, %i)"
+  lines = "\n".join(f"  {line}" for line in (same, slice_, update))
+  text = FUSED.replace("LINES", lines)
+  assert moved(CALL, computations=COPY + text) == 2 * ROW
+  whole = text.replace(slice_, "%s = f32[8,128]{1,0} negate(%c)")
+  assert moved(CALL, computations=COPY + whole) == 2 * 8 * ROW
+
+
+def test_what_a_fusion_converts_or_hands_on_is_read_as_it_lies():
+  narrow = "%h = bf16[8,128]{1,0:T(8,128)(2,1)} convert(%a)"
+  used = "ROOT %r = f32[8,128]{1,0:T(8,128)} add(%h, %h)"
+  assert fused(narrow, used) == 2 * 8 * ROW
+  assert fused("ROOT %r = f32[8,128]{1,0:T(8,128)} copy(%a)") == 2 * 8 * ROW
+
+
 def test_a_compiled_programs_loop_moves_its_body_each_time():
   def powers(x, w):
     return jax.lax.fori_loop(0, 7, lambda _, y: y @ w, x)

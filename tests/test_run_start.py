@@ -76,3 +76,20 @@ def test_what_cannot_be_made_anew_is_refused_and_stays(complete):
   with pytest.raises(files.Damaged, match=workdir.CONFIG):
     start.finished(c, folder, Hosts())
   assert not list(folder.glob("*.damaged"))
+
+
+def test_hosts_compare_the_code_of_pieces(monkeypatch, tmp_path):
+  c = mbn_alp.get_config("mini")
+  c.loss.name = c.train.tracker = "piece_of_a_host:loss"
+  found = []
+  for host in ("one", "other", "neither"):
+    (tmp_path / host).mkdir()
+    if host != "neither":
+      (tmp_path / host / "piece_of_a_host.py").write_text(f"# of {host}")
+    with monkeypatch.context() as patch:
+      patch.syspath_prepend(tmp_path / host)
+      found.append(start.facts(c, Path("r")))
+  name = "the digest of config.loss.name=piece_of_a_host:loss"
+  assert len({facts[name] for facts in found}) == 3 and found[2][name] == "not there"
+  rest = [{k: v for k, v in facts.items() if k != name} for facts in found]
+  assert rest[0] == rest[1] == rest[2]

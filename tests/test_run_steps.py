@@ -1,5 +1,6 @@
 """The paper's scale traced abstractly, and pieces that fit together."""
 
+import functools
 import math
 from pathlib import Path
 
@@ -160,6 +161,7 @@ def test_the_papers_values_reach_the_pieces(monkeypatch):
   ):
     original = getattr(module, name)
 
+    @functools.wraps(original)  # some are called by the names of their arguments
     def spy(*args, original=original, name=name, **kwargs):
       made[name] = (args, kwargs)
       return original(*args, **kwargs)

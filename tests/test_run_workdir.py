@@ -214,3 +214,16 @@ def test_a_folder_that_hosts_do_not_share_is_one_line(tmp_path, c):
   wanted = workdir.holder(tmp_path / "mine")
   with pytest.raises(UserError, match="not the folder that process 0 writes to"):
     workdir.await_holder(tmp_path / "other", wanted, 0.6)
+
+
+def test_values_that_came_later_leave_older_digests_as_they_were(c):
+  """An older evaluation.json is still of its run; and pieces make another run."""
+  before = workdir.digest(c)
+  c.train.tracker = "wandb"
+  assert workdir.digest(c) == before
+  flat = config.flatten(c)
+  older = {n: v for n, v in flat.items() if n not in config.SINCE_DIGESTS}
+  kept = {n: v for n, v in older.items() if not n.startswith(workdir.FREE)}
+  assert files.digest(kept)[:16] == before
+  c.loss.name = "trades"
+  assert workdir.digest(c) != before

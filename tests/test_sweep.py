@@ -393,6 +393,8 @@ def test_on_a_terminal_the_table_is_redrawn_in_place(folder):
   os.close(ours)
   process.communicate(timeout=60)
   text = text.replace("\r\n", "\n")
+  watch, text = text.split("\n", 1)
+  assert re.match(r"To watch them: tensorboard --logdir=\S+; their logs: \S+", watch)
   drawn, *redrawn = re.split(r"\x1b\[\d+F\x1b\[J", text)
   erased = [int(n) for n in re.findall(r"\x1b\[(\d+)F", text)]
   assert erased == [part.count("\n") for part in [drawn, *redrawn][:-1]]

@@ -120,5 +120,5 @@ def test_a_speed_goes_along(tmp_path, begun, memory):
   seen = []
   memory.write = lambda step, values: seen.append(values)
   log = begun(tmp_path, 0, memory)
-  log.write(3, 0.25, "train", {"loss": 1.0}, 50.0)
+  log.write(3, 0.25, "train", {"loss": 1.0}, {"images_per_second": 50.0})
   assert seen == [{"train/loss": 1.0, "train/images_per_second": 50.0, "epoch": 0.25}]

@@ -26,15 +26,18 @@ def _schedule(flat: Mapping[str, Any]) -> Iterator[tuple[Any, str]]:
     "optimizer.warmup_epochs": "the warm-up is never over",
     "train.save_every_epochs": "it is saved at its end alone",
   }
+  of_steps = flat["optimizer.schedule"] == "steps"  # others have no decays
   for name, last in relations.ends(flat).items():
+    if name == "optimizer.decay_epochs" and not of_steps:
+      continue
     yield last > epochs, f"{name}={flat[name]} for {epochs} epochs: {means[name]}"
   yield every >= epochs, f"optimizer.decay_every={every} for {epochs} epochs: no decay"
   yield (
-    decays and min(decays) < warmup <= epochs,
+    of_steps and decays and min(decays) < warmup <= epochs,
     f"optimizer.decay_epochs={decays}: before the warm-up of {warmup} epochs is over",
   )
   yield (
-    (decays or every) and flat["optimizer.decay_factor"] == 1,
+    of_steps and (decays or every) and flat["optimizer.decay_factor"] == 1,
     "optimizer.decay_factor=1.0: the learning rate never falls",
   )
   momentum, rate = flat["optimizer.momentum"], flat["optimizer.lr_per_256"]

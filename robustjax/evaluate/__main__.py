@@ -108,7 +108,7 @@ def _facts(args: argparse.Namespace) -> dict[str, Any]:
   of_a_host = ("coordinator", "processes", "process", "wait", "data_dir")
   flags = {f"--{name}": v for name, v in vars(args).items() if name not in of_a_host}
   known: dict[str, Any] = json.loads(json.dumps(flags, default=str))
-  what = Path(args.what)  # of what is no folder, the results go to one of its name
+  what = path(args.what)  # of what is no folder, the results go to one of its name
   folder = what if what.is_dir() else Path("runs") / what.name.replace(":", ".")
   return known | {"--workdir": str(args.out or folder)}
 

@@ -24,6 +24,7 @@ from robustjax.run.data import (
   shown,
 )
 from robustjax.runtime import parallel
+from robustjax.runtime.paths import typed
 from robustjax.weights.opened import opened
 
 # Mean and std of x -> (x - mean) / std: a value for all channels, or one a channel.
@@ -157,7 +158,7 @@ def open_subject(what: str, wanted: Wanted, mesh: Any) -> Subject:
   Raises:
     UserError: there is none of them, no such images, or they do not fit.
   """
-  path = Path(what).expanduser()
+  path = typed(what)
   if ":" in what and not path.exists():
     return _of_function(what, wanted)
   return _of_weights(path, wanted, mesh)

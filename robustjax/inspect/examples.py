@@ -60,17 +60,18 @@ def examples(
   attack = trajectory.make_steps(
     logits, attack_logits, eps=eps, num_classes=num_classes
   )
-  targets, adv = jax.jit(attack.begin)(batch, key)
-  adv = jax.jit(attack.advance)(variables, batch, adv, targets, step_size, steps)
-
-  predict = jax.jit(functools.partial(_predicted, logits))
+  targets, adv = parallel.once(attack.begin)(batch, key)
+  adv = parallel.once(attack.advance)(variables, batch, adv, targets, step_size, steps)
+  both = np.concatenate([batch["image"].astype(np.float32), np.asarray(adv)])
+  predicted = parallel.once(functools.partial(_predicted, logits))(variables, both)
+  clean, attacked = np.split(predicted, 2)
   arrays = {
     "clean": batch["image"],
     "adv": adv,
     "label": batch["label"],
     "target": targets,
-    "predicted_clean": predict(variables, batch["image"].astype(np.float32)),
-    "predicted_adv": predict(variables, adv),
+    "predicted_clean": clean,
+    "predicted_adv": attacked,
   }
   for name in ("clean", "adv"):
     if np.any(arrays[f"predicted_{name}"] < 0):

@@ -206,15 +206,18 @@ def _of_two_batches(
   log.complain(
     f"Statistics of two batches of {group} images; the attack compiles first."
   )
-  attack = jax.jit(steps.attack_step(config, platform))
+  attack = parallel.once(steps.attack_step(config, platform))
   net = network.network(config, platform, plain=True)
-  of_batch = jax.jit(lambda variables, x: batch_statistics(net.apply, variables, x))
+  of_batch = parallel.once(
+    lambda variables, x: batch_statistics(net.apply, variables, x)
+  )
   key = jax.random.fold_in(settings.key(seed), _KEY)
   variables = network.branches(config, state.variables)
   batches: dict[str, list[Any]] = {branch: [] for branch in variables}
   for row in indices:
     batch = images_of(config, source).read(row)
-    domains = {"clean": jnp.asarray(batch["image"], jnp.float32)}
+    clean = batch["image"].astype(np.float32)
+    domains = {"clean": jax.device_put(clean, device)}  # as the others are
     if config.loss.adv:
       domains["adv"] = attack(state, batch, key)[0]
     for branch, parts in _parts(config).items():

@@ -15,6 +15,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+Pads = tuple[tuple[int, int], tuple[int, int]]  # (low, high) of rows and of columns
+
 
 def fenced(
   images: jax.Array,
@@ -40,8 +42,9 @@ def fenced(
   return jax.lax.conv_general_dilated(images, kernel, window_strides, padding, **others)
 
 
-# From which side on, and to how many channels, `flipped` is the faster one.
-_LEAST_SIDE, _MOST_CHANNELS = 14, 128
+# Measured (benchmarks/README.md): from which side on, and up to how many channels for
+# a pixel of the side, `flipped` is the fastest; and from which side on `folded` is.
+_LEAST_SIDE, _CHANNELS_BY_SIDE, _LEAST_FOLDED = 4, 20, 56
 
 
 def looped(
@@ -49,58 +52,64 @@ def looped(
   kernel: jax.Array,
   window_strides: Sequence[int],
   padding: str | Sequence[tuple[int, int]],
-  **unused: Any,
+  **others: Any,
 ) -> jax.Array:
-  """`flipped` where it can be and is faster, else `shifted`, whose arguments it has.
-
-  One that takes each channel by itself is `depthwise`.
-  """
-  if unused.get("feature_group_count", 1) == images.shape[-1] == kernel.shape[-1] > 1:
-    _check_undilated(unused)
+  """The form that is the fastest one for such shapes; arguments as of `shifted`."""
+  _check_undilated(others)
+  groups = others.get("feature_group_count", 1)
+  if groups == images.shape[-1] == kernel.shape[-1] > 1:
     return depthwise(images, kernel, window_strides, padding)
   side, channels = min(images.shape[1:3]), max(kernel.shape[2:])
   pads = _pads(images, kernel, window_strides, padding)
-  keeps_the_size = pads == [(size // 2, size // 2) for size in kernel.shape[:2]]
-  if (
-    keeps_the_size
-    and kernel.shape[0] > 1
-    and tuple(window_strides) == (1, 1)
-    and side >= _LEAST_SIDE
-    and channels <= _MOST_CHANNELS
-    and unused.get("feature_group_count", 1) == 1
-  ):
-    return flipped(images, kernel)
-  return shifted(images, kernel, window_strides, padding, **unused)
+  if groups == 1 and min(kernel.shape[:2]) > 1:
+    same = all(
+      low + high + 1 == size
+      for (low, high), size in zip(pads, kernel.shape[:2], strict=True)
+    )
+    few = side >= _LEAST_SIDE and channels <= _CHANNELS_BY_SIDE * side
+    if tuple(window_strides) == (1, 1) and same and few:
+      return flipped(images, kernel, pads)
+    large = side >= _LEAST_FOLDED
+    if tuple(window_strides) == (2, 2) and large and _halves(images, kernel, pads):
+      return folded(images, kernel, pads)
+  return shifted(images, kernel, window_strides, padding, **others)
 
 
-@jax.custom_vjp
-def flipped(images: jax.Array, kernel: jax.Array) -> jax.Array:
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def flipped(images: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
   """A convolution whose gradient by its input is one too, with the kernel turned round.
 
   XLA makes that of the same products, in a form that is slow on CPUs.
 
   Args:
     images: [n, h, w, c].
-    kernel: [kh, kw, c, d], kh and kw odd.
+    kernel: [kh, kw, c, d].
+    pads: (low, high) for each side, less than the kernel's size.
 
   Returns:
-    [n, h, w, d]: strides of 1, and zeros around the image.
+    [n, h', w', d]: strides of 1.
   """
   numbers = ("NHWC", "HWIO", "NHWC")
   return jax.lax.conv_general_dilated(
-    images, kernel, (1, 1), "SAME", dimension_numbers=numbers
+    images, kernel, (1, 1), pads, dimension_numbers=numbers
   )
 
 
-def _forward(images: jax.Array, kernel: jax.Array) -> tuple[jax.Array, Any]:
-  return flipped(images, kernel), (images, kernel)
+def _forward(images: jax.Array, kernel: jax.Array, pads: Pads) -> tuple[jax.Array, Any]:
+  return flipped(images, kernel, pads), (images, kernel)
 
 
-def _backward(saved: Any, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _backward(
+  pads: Pads, saved: Any, gradient: jax.Array
+) -> tuple[jax.Array, jax.Array]:
   images, kernel = saved
-  by_kernel = functools.partial(shifted, images, window_strides=(1, 1), padding="SAME")
+  by_kernel = functools.partial(shifted, images, window_strides=(1, 1), padding=pads)
+  turned = tuple(
+    (size - 1 - low, size - 1 - high)
+    for (low, high), size in zip(pads, kernel.shape[:2], strict=True)
+  )
   return (
-    flipped(gradient, kernel[::-1, ::-1].swapaxes(2, 3)),
+    flipped(gradient, kernel[::-1, ::-1].swapaxes(2, 3), turned),
     jax.vjp(by_kernel, kernel)[1](gradient)[0],
   )
 
@@ -108,14 +117,56 @@ def _backward(saved: Any, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
 flipped.defvjp(_forward, _backward)
 
 
+def folded(images: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
+  """A convolution with strides of 2, as one without on images folded to half the size.
+
+  Four pixels become one of four times the channels, and the kernel likewise, with zeros
+  where its size or its place is odd. A 7x7 stem does not make 49 copies of its image.
+
+  Args:
+    images: [n, h, w, c], h and w even.
+    kernel: [kh, kw, c, d].
+    pads: (low, high) for each side, with which the size is halved.
+
+  Returns:
+    [n, h / 2, w / 2, d].
+  """
+  n, height, width, channels = images.shape
+  before = [low % 2 for low, _ in pads]
+  after = [(size + odd) % 2 for size, odd in zip(kernel.shape[:2], before, strict=True)]
+  kernel = jnp.pad(kernel, (*zip(before, after, strict=True), (0, 0), (0, 0)))
+  rows, columns, features = kernel.shape[0] // 2, kernel.shape[1] // 2, kernel.shape[3]
+  kernel = kernel.reshape(rows, 2, columns, 2, channels, features)
+  kernel = kernel.transpose(0, 2, 1, 3, 4, 5)
+  images = images.reshape(n, height // 2, 2, width // 2, 2, channels)
+  images = images.transpose(0, 1, 3, 2, 4, 5)
+  low = [(low + odd) // 2 for (low, _), odd in zip(pads, before, strict=True)]
+  return flipped(
+    images.reshape(n, height // 2, width // 2, 4 * channels),
+    kernel.reshape(rows, columns, 4 * channels, features),
+    ((low[0], rows - 1 - low[0]), (low[1], columns - 1 - low[1])),
+  )
+
+
+def _halves(images: jax.Array, kernel: jax.Array, pads: Pads) -> bool:
+  """Whether strides of 2 halve the size, which is even."""
+  return all(
+    side % 2 == 0 and (side + low + high - size) // 2 + 1 == side // 2
+    for side, size, (low, high) in zip(
+      images.shape[1:3], kernel.shape[:2], pads, strict=True
+    )
+  )
+
+
 def _pads(
   images: jax.Array, kernel: jax.Array, strides: Sequence[int], padding: Any
-) -> list[tuple[int, int]]:
+) -> Pads:
   if isinstance(padding, str):
     padding = jax.lax.padtype_to_pads(
       images.shape[1:3], kernel.shape[:2], strides, padding
     )
-  return [(int(low), int(high)) for low, high in padding]
+  (top, bottom), (left, right) = padding
+  return (int(top), int(bottom)), (int(left), int(right))
 
 
 def shifted(

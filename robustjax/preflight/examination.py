@@ -13,7 +13,7 @@ from robustjax.preflight.forecast import Forecast, Roof, forecast_of, roof
 from robustjax.preflight.largest import Largest, largest
 from robustjax.preflight.programs import Program
 from robustjax.preflight.topology import Target
-from robustjax.run import steps
+from robustjax.run import steps, trial
 from robustjax.runtime import parallel
 
 # More bytes than any program's code: 0.17 GiB was the most in docs/tpu_table.
@@ -172,6 +172,7 @@ def check(config: Config, devices: int) -> None:
   """
   try:
     steps.check(config, devices)
+    trial.check(config)
   except UserError as error:
     groups, rest = divmod(config.train.batch_size, config.model.group)
     if rest or groups >= devices or "train.batch_size" not in str(error):

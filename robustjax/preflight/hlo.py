@@ -127,11 +127,9 @@ def padded(shape: str) -> int:
   """The same with the padding of their layouts, such as {1,0:T(8,128)}."""
   total = 0
   for one in _ARRAY.finditer(shape):
-    sides, (order, _, tiling) = (
-      numbers(one["sides"]),
-      (one["layout"] or "").partition(":"),
-    )
-    found = re.match(r"T\(([\d,]+)\)", tiling)
+    sides = numbers(one["sides"])
+    order, _, tiling = (one["layout"] or "").partition(":")
+    found = re.search(r"T\(([\d,]+)\)", tiling)
     tile = numbers(found[1]) if found else []
     inner = [1] * len(tile) + [sides[axis] for axis in reversed(numbers(order))]
     for place, side in enumerate(reversed(tile), 1):

@@ -18,6 +18,7 @@ _FREE = {
   "opt-barrier", "partition-id", "replica-id", "while", "conditional", "call",
 }  # fmt: skip
 _SLICES = {"slice", "slice-start", "dynamic-slice", "dynamic-slice-start", "gather"}
+_SAME = {"bitcast", "copy", "convert", "reshape"}
 _UPDATE = "dynamic-update-slice"
 # TPUs' calls that give memory, or parts that lie in a row, a name.
 _NAMING = {"AllocateBuffer", "ConcatBitcast"}
@@ -69,12 +70,25 @@ class Moved:
     return self._uses(found, inside)
 
   def _uses(self, one: Instruction, inside: Computation) -> int:
-    total = 0
+    """Bytes of a value that the others in a fusion look at."""
+    whole = hlo.padded(one.shape)
+    total = whole if one.name == inside.root else 0
     for user in inside.instructions.values():
       for at in (n for n, name in enumerate(user.operands) if name == one.name):
-        renames = user.opcode == "bitcast"
-        total += self._uses(user, inside) if renames else self._read(user, at, inside)
-    return min(total, hlo.padded(one.shape))
+        if self._is_same(user):  # in another layout, or with other elements
+          part = self._uses(user, inside) / hlo.padded(user.shape)
+          total += round(part * whole)
+        else:
+          total += self._read(user, at, inside)
+    return min(total, whole)
+
+  def _is_same(self, one: Instruction) -> bool:
+    """Whether it is its operand in another form, made as far as it is looked at."""
+    called = _called(one)
+    if called is None:
+      return one.opcode in _SAME
+    inner = self._computations[called].instructions.values()
+    return all(x.opcode == "parameter" or self._is_same(x) for x in inner)
 
   def _writes(self, one: Instruction, inside: Computation) -> list[int]:
     """Bytes of each of its results that an instruction writes."""

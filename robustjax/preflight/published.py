@@ -47,18 +47,18 @@ MEASURED: Mapping[str, Measured] = {
   # mlcommons/training_results_v0.7, Google/results/tpu-v3-32-TF2.0/resnet/result_0.txt:
   # 32 cores, batches of 4096; the 4 epochs between two evaluations take 157.3 s.
   "ResNet-50 of MLPerf 0.7 on v3": Measured(
-    4 * _IMAGES / 157.3 / 32, 3.0025e12 / 128, 34.114e9 / 128,
+    4 * _IMAGES / 157.3 / 32, 3.0025e12 / 128, 34.542e9 / 128,
     _V3.peak / _V3.devices, _V3.bandwidth / _V3.devices,
   ),
   # mlcommons/training_results_v1.0, Google/results/tpu-v4-128-TF/resnet/result_0.txt:
   # 64 chips, batches of 8192; 4 epochs with their evaluation take 23.19 s.
   "ResNet-50 of MLPerf 1.0 on v4": Measured(
-    4 * _IMAGES / 23.19 / 64, 3.0025e12 / 128, 28.613e9 / 128, _V4.peak, _V4.bandwidth
+    4 * _IMAGES / 23.19 / 64, 3.0025e12 / 128, 28.973e9 / 128, _V4.peak, _V4.bandwidth
   ),
   # facebookresearch/ImageNet-Adversarial-Training: 110 epochs of ResNet-152 with PGD-30
   # in float32 in 52 h on 128 V100, of which NVIDIA's data sheet (SXM2) says the rest.
   "Feature Denoising's PGD-30 on V100": Measured(
-    110 * _IMAGES / (52 * 3600) / 128, 45.158e12 / 32, 663.23e9 / 32,
+    110 * _IMAGES / (52 * 3600) / 128, 45.158e12 / 32, 742.76e9 / 32,
     15.7 * TFLOPS, 900 * GBPS,
   ),
 }  # fmt: skip

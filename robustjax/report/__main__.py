@@ -13,6 +13,7 @@ from robustjax.report import content, drawing
 from robustjax.report.content import Content
 from robustjax.report.document import FIGURES, HTML, MARKDOWN, render
 from robustjax.runtime import files, log
+from robustjax.runtime.paths import typed
 
 # The pictures that a Markdown of its own shows; no other name is ever the tool's.
 _PICTURE = re.compile(
@@ -25,8 +26,8 @@ def parser() -> Parser:
   """The flags."""
   made = Parser("robustjax report", description=__doc__.splitlines()[0])
   add = made.add_argument
-  add("runs", nargs="+", type=Path, help="folders with runs in them")
-  add("--out", type=Path, required=True, help="folder for index.html and report.md")
+  add("runs", nargs="+", type=typed, help="folders with runs in them")
+  add("--out", type=typed, required=True, help="folder for index.html and report.md")
   return made
 
 

@@ -12,12 +12,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jinja2
 from markupsafe import Markup
 
 from robustjax.report.drawing import Figure, matplotlib
+
+if TYPE_CHECKING:
+  import jinja2
 
 SPACE = "\N{NO-BREAK SPACE}"  # between a number and its unit
 FIGURES = "figures"  # the folder of the Markdown's pictures, beside it
@@ -198,7 +200,9 @@ def render(form: Format, title: str, values: Mapping[str, Any]) -> str:
   return re.sub("\n{3,}", "\n\n", whole).strip() + "\n"
 
 
-def _environment(form: Format) -> jinja2.Environment:
+def _environment(form: Format) -> "jinja2.Environment":
+  import jinja2  # many read files as the report does, and few write it
+
   def shown(value: Any) -> Markup:
     if isinstance(value, Markup):  # a template's output
       return value

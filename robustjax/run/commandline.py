@@ -13,6 +13,7 @@ from robustjax.config import Config
 from robustjax.config import flags as config_flags
 from robustjax.errors import UserError
 from robustjax.run import workdir as workdirs
+from robustjax.runtime.paths import typed as path
 
 _WAIT = 120  # seconds for all processes to come
 
@@ -103,18 +104,6 @@ def add_hosts(parser: argparse.ArgumentParser) -> None:
   add("--processes", type=at_least(1), help="how many there are")
   add("--process", type=at_least(0), help="which one this is")
   add("--wait", type=at_least(1), default=_WAIT, help="%(default)s s")
-
-
-def path(text: str) -> Path:
-  """A path as a person types it: no shell expands the ~ of --workdir=~/x.
-
-  Raises:
-    UserError: nobody has this name.
-  """
-  try:
-    return Path(text).expanduser()
-  except RuntimeError as error:
-    raise UserError(f"{text}: {error}; write the whole path") from error
 
 
 def at_least(low: int) -> Callable[[str], int]:

@@ -38,7 +38,7 @@ def network(
   if is_resnet(config):
     return resnet_of(config, platform, attacked=attacked, plain=plain, exact=exact)
   made = own(config, platform, attacked=attacked, plain=plain, exact=exact)
-  if not isinstance(net := made(), nn.Module):
+  if not isinstance(net := made.make(), nn.Module):
     kind = type(net).__name__
     raise UserError(f"{made} returns a {kind}: it must return a Flax module")
   return net
@@ -86,7 +86,7 @@ def _norm(config: Config, plain: bool) -> Callable[..., nn.Module]:
     return norms.batch(both if model.norm == "mbn" and not plain else ("all",))
   values = {"domains": ("all",) if plain else both, "gn_groups": model.gn_groups}
   made = pieces.piece(config, "model.norm", values)
-  if not callable(maker := made()):
+  if not callable(maker := made.make()):
     kind = type(maker).__name__
     raise UserError(f"{made} returns a {kind}: it must return a maker of layers")
   return maker

@@ -60,6 +60,19 @@ class Piece:
     """Calls it with what it asks for of what there is."""
     return self.function(**{name: given[name] for name in self.sees})
 
+  def make(self) -> Any:
+    """What it makes of the values of the configuration alone.
+
+    Raises:
+      UserError: it raises something, in its own words.
+    """
+    try:
+      return self.function()
+    except UserError:
+      raise
+    except Exception as error:  # whatever somebody's code raises
+      raise UserError(f"{self} makes nothing: {told(error)}") from error
+
 
 def imported(what: str) -> Any:
   """What package.module:function names.

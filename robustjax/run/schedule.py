@@ -29,7 +29,7 @@ def schedule(config: Config) -> loop.Schedule:
 def make_optimizer(config: Config) -> optax.GradientTransformation:
   """The optimiser, its learning rate scheduled: see `optimizer.peak_rate`."""
   values = config.optimizer
-  learning_rate = rate(config)()
+  learning_rate = rate(config).make()
   common: dict[str, Any] = {
     "momentum": values.momentum,
     "nesterov": values.nesterov,

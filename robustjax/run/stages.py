@@ -131,7 +131,7 @@ def _begin(run: Run) -> TrainState:
   there = checkpoint.steps(directory)
   run.hosts.agree({"the saved steps": there}, remedy=processes.ONE_WORKDIR)
   if not there:
-    initial = jax.jit(lambda key: steps.initial_state(config, key))
+    initial = parallel.once(lambda key: steps.initial_state(config, key))
     state = parallel.replicate(initial(run.key(_INIT)), mesh)
     return pretrained.weights(config, state, mesh) if config.init.run else state
   state, damaged = saved.newest(config, run.workdir, mesh)

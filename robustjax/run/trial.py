@@ -153,7 +153,7 @@ def _loss(config: Config) -> None:
 def _schedule(config: Config) -> None:
   made = schedule.rate(config)
   with _trying(f"{made} makes no learning rate of a step"):
-    found = jax.eval_shape(made(), jax.ShapeDtypeStruct((), jnp.int32))
+    found = jax.eval_shape(made.make(), jax.ShapeDtypeStruct((), jnp.int32))
   if not _is_scalar(found):
     raise UserError(f"{made} must return a function from a step to a scalar")
 
@@ -183,7 +183,7 @@ def _trying(what: str) -> Iterator[None]:
   """What somebody's code raises becomes a line."""
   try:
     yield
-  except UserError:
-    raise
+  except UserError as error:  # to which JAX adds lines
+    raise UserError(str(error).splitlines()[0]) from error
   except Exception as error:
     raise UserError(f"{what}: {pieces.told(error)}") from error

@@ -10,6 +10,7 @@ checkpoint is read by itself.
 import hashlib
 import json
 import logging
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,16 @@ KEPT = 3  # the latest ones; the best one is kept beside them
 _policies = ocp.training.preservation_policies
 # Hundreds of lines about reads that failed beside the one that is raised.
 logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+_unraisable = sys.unraisablehook
+
+
+def _heard(lost: "sys.UnraisableHookArgs") -> None:
+  """Leaves out what tensorstore still has to say to a loop that a failure closed."""
+  if str(lost.exc_value) != "Event loop is closed":
+    _unraisable(lost)
+
+
+sys.unraisablehook = _heard
 
 
 class Checkpoints:
@@ -132,7 +143,8 @@ class Checkpoints:
 
 _OF_THE_DISK = (
   "No space left", "RESOURCE_EXHAUSTED", "quota", "Input/output error",
-  "Read-only file system", "Permission denied", "PERMISSION_DENIED",
+  "Read-only file system", "Permission denied", "PERMISSION_DENIED", "File too large",
+  "Not a directory", "Too many open files", "Stale file handle",
 )  # fmt: skip
 
 

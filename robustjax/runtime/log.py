@@ -134,7 +134,9 @@ class Bar(tqdm.tqdm):
     shape = {} if draws else {"ncols": 0, "dynamic_ncols": False}
     interval = {"mininterval": 0.5 if draws else LINE_SECONDS}
     postfix = "compiling" if compiles else None
-    super().__init__(file=self._stream, postfix=postfix, **options | shape | interval)
+    super().__init__(
+      file=self._stream, postfix=postfix, miniters=1, **options | shape | interval
+    )
     self._compiles = compiles
     if not self.disable:
       ticking = threading.Thread(target=_tick, args=(weakref.ref(self),), daemon=True)
@@ -150,14 +152,20 @@ class Bar(tqdm.tqdm):
 
   def update(self, n: float | None = 1) -> bool | None:
     """Counts what was done."""
-    if self._compiles:
-      self._compiles = False
-      self.set_postfix_str("", refresh=False)
-    return super().update(n)
+    if not self._compiles:
+      return super().update(n)
+    # The rate, and so the time left, is of what follows the compile.
+    self._compiles = False
+    self.set_postfix_str("", refresh=False)
+    self.n += n
+    self.initial = self.last_print_n = self.n
+    self.start_t = self.last_print_t = self._time()
+    return False
 
   def tick(self) -> None:
-    """Draws it, if that was not done for a while."""
-    if time.monotonic() - self._stream.written >= self._every:
+    """Draws it, if that was not done for a while; `update` does where it can."""
+    every = self._every * (1 if self.n == self.last_print_n else 2)
+    if time.monotonic() - self._stream.written >= every:
       self.refresh()
 
 

@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from robustjax.errors import UserError
 from robustjax.runtime import board, files, log
 from robustjax.runtime import tracker as trackers
 
 METRICS, BOARD = "metrics.jsonl", "tensorboard"
+_MOST = 2**33  # bytes of all records: any number that a run can have
 
 
 class MetricsLog:
@@ -40,7 +42,7 @@ class MetricsLog:
     self._writes, self._sha256 = writes, hashlib.sha256()
     if not writes:
       return
-    path = workdir / METRICS
+    path = self._path = workdir / METRICS
     records, bad = _records(path)
     kept = [record for record in records if record["step"] <= step]
     text = "".join(json.dumps(record) + "\n" for record in kept).encode()
@@ -90,9 +92,20 @@ class MetricsLog:
       self._tracker.write(record, speeds)
 
   def sync(self) -> None:
-    """Puts the records on the disk, where they outlive this machine."""
-    if self._writes:
-      os.fsync(self._file.fileno())
+    """Puts the records on the disk, where they outlive this machine.
+
+    Raises:
+      UserError: the file is no more where it was: nothing else would be found there.
+    """
+    if not self._writes:
+      return
+    os.fsync(self._file.fileno())
+    own, path = os.fstat(self._file.fileno()), self._path
+    if not (path.exists() and os.path.samestat(own, path.stat())):
+      raise UserError(
+        f"{path} was moved or removed while the run was at work: put {path.parent}"
+        " back, and start again"
+      )
 
   def digest(self) -> str:
     """Of all records: a checkpoint says what they were."""
@@ -119,7 +132,7 @@ def _records(path: Path) -> tuple[list[dict[str, Any]], list[int]]:
   """
   records: list[dict[str, Any]] = []
   bad = []
-  text = path.read_bytes() if path.exists() else b""
+  text = files.content(path, _MOST) if path.exists() else b""
   for number, line in enumerate(text.splitlines(keepends=True), 1):
     try:
       record = json.loads(line)

@@ -95,6 +95,16 @@ def pmap(
   return jax.jit(mapped, donate_argnums=donate_argnums)
 
 
+def once(function: Callable[..., Any]) -> Callable[..., Any]:
+  """Compiles a function that is called a few times only, on one device.
+
+  On CPUs with little optimisation, which would take seconds and save none.
+  """
+  little = {"xla_backend_optimization_level": 1}
+  on_cpu = jax.default_backend() == "cpu"
+  return jax.jit(function, compiler_options=little if on_cpu else None)
+
+
 def shard(tree: Any, mesh: Mesh) -> Any:
   """A batch from this process's rows: arrays cut over the devices of the mesh."""
   sharding = NamedSharding(mesh, PartitionSpec(AXIS))

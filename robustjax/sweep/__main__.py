@@ -23,6 +23,7 @@ from pathlib import Path
 from types import FrameType
 
 from robustjax.errors import MISTAKE, Parser, UserError, line
+from robustjax.runtime.paths import typed
 from robustjax.sweep.runs import Run, check, read_list, run_of
 from robustjax.sweep.screen import Member, Screen
 from robustjax.sweep.standing import (
@@ -211,14 +212,14 @@ def parser() -> Parser:
   )
   add(
     "--list",
-    type=Path,
+    type=typed,
     metavar="FILE",
     help="a line a run: the setting and its --config.section.name=value, --name=NAME,"
     " --workdir=DIR; # begins a comment",
   )
   add(
     "--runs",
-    type=Path,
+    type=typed,
     default=Path("runs"),
     metavar="DIR",
     help="where the runs' folders go, and their logs in DIR/logs; default: runs",
@@ -282,6 +283,11 @@ def main(
   except UserError as error:
     print(f"error: {line(error)}", file=sys.stderr)
     return MISTAKE
+  print(
+    f"To watch them: tensorboard --logdir={shlex.quote(str(known.runs))}; their logs:"
+    f" {logs}",
+    flush=True,
+  )
   members = [Member(run, logs / f"{run.name}.log") for run in runs]
   return Sweep(members, command, Screen(sys.stdout), patience).work()
 

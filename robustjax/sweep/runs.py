@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from robustjax.errors import UserError
+from robustjax.runtime.paths import typed
 
 # The words that every experiment shares, in the order that robustjax.config names a
 # setting by; an experiment's own words stand before them.
@@ -93,7 +94,7 @@ def run_of(words: Sequence[str], shared: Sequence[str], runs: Path) -> Run:
   base = named["--name"] or "-".join(setting_of(file, chosen))
   in_name = [*([] if named["--name"] else own), *shared]
   name = _name(base, in_name)
-  workdir = Path(named["--workdir"]) if named["--workdir"] else runs / name
+  workdir = typed(named["--workdir"]) if named["--workdir"] else runs / name
   return Run(file, chosen, (*own, *shared), name, workdir)
 
 

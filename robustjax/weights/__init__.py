@@ -1,14 +1,14 @@
 """Weights of other projects and of ours, from their files and into them."""
 
 from collections.abc import Callable
-from os import PathLike
-from pathlib import Path
+from os import PathLike, fspath
 
 import jax
 
 from robustjax.errors import UserError
 from robustjax.run import network as networks
 from robustjax.runtime import parallel
+from robustjax.runtime.paths import typed
 from robustjax.weights import opened
 
 
@@ -35,7 +35,7 @@ def logits_fn(
     predicted = logits(images).argmax(-1)
   """
   mesh = parallel.mesh(jax.local_devices()[:1])
-  config, load = opened.opened(Path(what).expanduser())
+  config, load = opened.opened(typed(fspath(what)))
   known = networks.branches(config, load(mesh)[0])
   chosen = branch or networks.usual(known)
   if chosen not in known:

@@ -7,7 +7,6 @@ robustjax weights export runs/R152 --to=safetensors --out=R152.safetensors
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, get_args
 
 import jax
@@ -16,6 +15,7 @@ from absl import logging
 from robustjax.errors import MISTAKE, Parser, UserError
 from robustjax.run.commandline import above, at_least
 from robustjax.runtime import log, parallel
+from robustjax.runtime.paths import typed as path
 from robustjax.weights import exported, imported, opened, pytorch, recognise, words
 from robustjax.weights.imported import Said
 
@@ -62,9 +62,9 @@ def parser() -> Parser:
     description="Makes DIR a run of the weights in FILE: for robustjax.evaluate,"
     " .audit, .inspect, .report, .weights export, --config.init.run=DIR.")  # fmt: skip
   add = take.add_argument
-  add("file", type=Path, metavar="FILE", help="of PyTorch's (.pt, .pth, .ckpt, ...),"
+  add("file", type=path, metavar="FILE", help="of PyTorch's (.pt, .pth, .ckpt, ...),"
     " safetensors, FD's .npz, or shipped, the network of the package")  # fmt: skip
-  add("--out", type=Path, metavar="DIR", required=True, help="the folder of the run")
+  add("--out", type=path, metavar="DIR", required=True, help="the folder of the run")
   add("--kind", choices=get_args(recognise.Kind), help="where it is from")
   add("--channel_order", choices=("rgb", "bgr"), help="that the first layer sees")
   add("--part", help="of a file with several networks, the names' beginning")
@@ -77,12 +77,12 @@ def parser() -> Parser:
     description="Writes a branch of a run, and prints the Python code that reads it."
     )  # fmt: skip
   add = give.add_argument
-  add("run", type=Path, metavar="RUN", help="the folder of a run, or a file of weights")
+  add("run", type=path, metavar="RUN", help="the folder of a run, or a file of weights")
   add("--branch", help="clean or adv of Mixture BN; adv by default")
   add("--to", choices=exported.FORMS, required=True, help="torchvision: .pth of its"
     " ResNet; safetensors: the same names, for any network; fd: FD's npz; robustjax:"
     " all branches, as import and the other commands take them")  # fmt: skip
-  add("--out", type=Path, metavar="FILE", required=True, help="where there is none yet")
+  add("--out", type=path, metavar="FILE", required=True, help="where there is none yet")
   add("--needs_code", action="store_true", help="also a network that torchvision's"
     " class computes otherwise without the code that is printed")  # fmt: skip
   return made

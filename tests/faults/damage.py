@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import random
 import shutil
 import time
@@ -38,6 +39,7 @@ def delete(path: Path, rng: random.Random) -> str:
 KINDS: dict[str, Callable[[Path, random.Random], str]] = {
   "a bit flipped": flip, "a file cut short": cut, "a file deleted": delete,
 }  # fmt: skip
+_LOOKS = (".png", "statistics.json", "examples.npz")  # a run may do without them
 _OFTEN = 4  # how much rather a file of a checkpoint is damaged than another one
 
 
@@ -56,12 +58,12 @@ def damaged(
   """One damage to a run in some state, to a file that its next start opens.
 
   Right is: the same bytes as ever; or a refusal in one line that names the file, or
-  the checkpoint that it is of; or a line that names it and says what is lost, and
-  everything else as ever.
+  the checkpoint that it is of; or a line that names it and says what is lost, perhaps
+  with what can be made of it, and everything else as ever.
   """
   whole, files = kills.whole(folder)[0], opened(folder, short)
   state = folder / rng.choice(sorted(files))
-  workdir = runs.copied(state, folder / f"damaged: {kind}")
+  workdir = runs.copied(state, folder / f"damaged-{os.getpid()}")
   choice = workdir / _chosen(files[state.name], rng)
   had, parts = runs.saved(workdir), choice.relative_to(workdir).parts
   what = f"{state.name}: {'/'.join(parts)} {KINDS[kind](choice, rng)}"
@@ -78,7 +80,11 @@ def damaged(
     wrong = f"status {status}: {said[-400:]}"
   else:
     other, lost = runs.differences(workdir, whole), had - runs.went_on_from(said, had)
-    if other == [str(choice.relative_to(workdir))] and named:
+    unsaid = [
+      x for x in other
+      if x != "/".join(parts) and ((workdir / x).exists() or not x.endswith(_LOOKS))
+    ]  # fmt: skip
+    if other and named and not unsaid:
       outcome = "said"
     elif other:
       wrong = f"other bytes: {', '.join(other)}"
@@ -95,8 +101,8 @@ def opened(folder: Path, short: bool) -> dict[str, list[str]]:
     return dict(json.loads(known.read_text()))
   whole, found = kills.whole(folder)[0], {}
   phases = ("training", "adaptive attack") if short else tuple(kills.PHASES)
-  list(kills.chain(folder, 1, random.Random(0), phases))
-  for state in [whole, *sorted(folder.glob("state-1-*"))]:
+  list(kills.chain(folder, 1, random.Random(0), phases, keep=True))
+  for state in [whole, *sorted(folder.glob("state-*"))]:
     workdir = runs.copied(state, folder / "watched")
     watch, started = Watch(workdir), runs.start(workdir)
     if wrong := runs.ended_well(started, workdir, whole):

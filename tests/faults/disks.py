@@ -47,7 +47,8 @@ def full(folder: Path, what: str, share: float, rng: random.Random) -> Iterator[
     lost = runs.lost(disk / "run")
     _mount("-o", "remount,size=1g,nr_inodes=100000", disk)
     last = runs.start(disk / "run", logs=folder)
-    wrong = wrong or runs.ended_well(last, disk / "run", whole)
+    last_wrong = runs.ended_well(last, disk / "run", whole)  # it is waited for
+    wrong = wrong or last_wrong
   finally:
     subprocess.run(["umount", "--lazy", disk], check=True)
   yield Result(what, outcome, seconds, lost, wrong, limit)

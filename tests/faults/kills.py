@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import json
+import os
 import random
 import signal
 import time
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from . import runs
-from .table import Result
+from .table import NOT_TRIED, Result
 
 # What a phase begins with, in the folder of the run; the first begins with the start.
 PHASES = {
@@ -82,14 +83,15 @@ def chain(
   rng: random.Random,
   phases: Sequence[str] = tuple(PHASES),
   end: signal.Signals = signal.SIGKILL,
+  keep: bool = False,
 ) -> Iterator[Result]:
   """A run that is ended once in every phase, and at last ends as one that was not.
 
-  What is left in each phase is kept beside it, for other faults to begin with.
+  With `keep` what is left in each phase stays, for other faults to begin with.
   """
   undisturbed, took = whole(folder, processes)
-  workdir = runs.copied(Path("/nonexistent"), folder / f"ended-{processes}")
-  before = folder / f"before-{processes}"
+  workdir = runs.copied(Path("/nonexistent"), folder / f"ended-{os.getpid()}")
+  before = folder / f"before-{os.getpid()}"
   results = []
   for phase in phases:
     runs.copied(workdir, before)
@@ -105,10 +107,13 @@ def chain(
       status, seconds = started.end(), time.monotonic() - begun
       if inside:
         break
-    else:
-      raise SystemExit(f"no moment was found in the phase {phase}: {started.said()}")
-    runs.copied(workdir, folder / f"state-{processes}-{phase}")
     fault = f"{_NAMES[end]}, {processes} process{'es' * (processes > 1)}: {phase}"
+    if not inside:
+      runs.copied(before, workdir)
+      results.append(Result(fault, NOT_TRIED, 0.0, what="no moment of it was met"))
+      continue
+    if keep:
+      runs.copied(workdir, folder / f"state-{phase}")
     wrong = "" if end == signal.SIGKILL else _stopped(status, seconds, started)
     results.append(Result(fault, "survived", seconds, runs.lost(workdir), wrong))
   wrong = runs.ended_well(runs.start(workdir, processes), workdir, undisturbed)
