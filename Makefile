@@ -19,7 +19,7 @@ CODE := robustjax experiments tests docs .ci $(wildcard setup.py launch benchmar
 SCRIPTS := .ci/run $(wildcard launch/*.sh launch/*/*.sh benchmarks/*.sh)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo mini-study test test-all faults lint format parity bench docs lock clean
+.PHONY: help setup demo mini-study test test-all faults audit-deps lint format parity bench docs lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ test-all: setup  ## Run all tests: with the browser, the launcher's shell, compi
 
 faults: setup  ## Kill, damage and fill up runs, and write docs/reliability.md
 	$(BIN)/python -m tests.faults
+
+audit-deps: setup  ## Ask the package index for known vulnerabilities of what is pinned
+	$(BIN)/python .ci/audit.py
 
 lint: setup  ## Check style, formatting and types
 	$(BIN)/ruff check $(CODE)

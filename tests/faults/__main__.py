@@ -40,6 +40,8 @@ def main() -> int:
   parser.add_argument("--work", type=Path, default=ROOT / "runs/faults", help="folder")
   kept = "count what was right with other code, and try the rest again"
   parser.add_argument("--keep", action="store_true", help=kept)
+  part = "inject nothing, and write the page of what is found so far"
+  parser.add_argument("--page", action="store_true", help=part)
   args = parser.parse_args()
   with contextlib.ExitStack() as closing:
     if args.short:
@@ -47,11 +49,11 @@ def main() -> int:
       args.work = Path(closing.enter_context(name))
     _environment(args.work)
     books = _Books(args.work, args.short, args.seed, args.keep)
-    found = list(inject(args.only.split(","), books))
+    found = [] if args.page else list(inject(args.only.split(","), books))
     print(table(found))
-    if not args.short and (results := books.complete()):
-      PAGE.write_text(page(results, args.seed))
-      print(f"{PAGE}; {args.work} can be removed", file=sys.stderr)
+    if not args.short and (args.page or not books.left()):
+      PAGE.write_text(page(books.all(), books.left(), args.seed))
+      print(f"{PAGE}; {args.work} has what it is made of", file=sys.stderr)
   return int(any(result.wrong for result in found))
 
 
@@ -75,12 +77,19 @@ class _Books:
     path = self.work / subject / "journal.jsonl"
     return Journal(path, self.seed, _code(), self.keep)
 
-  def complete(self) -> list[tuple[str, Result]]:
-    """All results with the digests of their code; none if a case is left."""
-    journals = {subject: self.journal(subject) for subject in SUBJECTS}
-    if not all(book.has(self.cases(name)) for name, book in journals.items()):
-      return []
-    return [found for book in journals.values() for found in book.all()]
+  def left(self) -> list[str]:
+    """The subjects of which not all cases are there, and how many are."""
+    found = []
+    for subject in SUBJECTS:
+      cases, book = self.cases(subject), self.journal(subject)
+      there = sum(map(book.has, cases))
+      if there < len(cases):
+        found.append(f"{subject}: {there} of {len(cases)} cases")
+    return found
+
+  def all(self) -> list[tuple[str, Result]]:
+    """All results with the digests of their code."""
+    return [found for name in SUBJECTS for found in self.journal(name).all()]
 
 
 def inject(only: Iterable[str], books: _Books) -> Iterator[Result]:
@@ -124,8 +133,8 @@ def _code() -> str:
   return found.hexdigest()[:12]
 
 
-def page(found: Sequence[tuple[str, Result]], seed: int) -> str:
-  """docs/reliability.md, of results and the digests of their code."""
+def page(found: Sequence[tuple[str, Result]], left: Sequence[str], seed: int) -> str:
+  """docs/reliability.md, of results and the digests of their code, and what is left."""
   results = [result for _, result in found]
   other = sum(code != _code() for code, _ in found)
   machine = f"{os.cpu_count()} cores of {_processor()}, Python {sys.version.split()[0]}"
@@ -134,6 +143,8 @@ def page(found: Sequence[tuple[str, Result]], seed: int) -> str:
     date=datetime.date.today(), machine=machine, versions=versions, seed=seed,
     steps=runs.STEPS, table=table(results),
   )  # fmt: skip
+  if left:
+    text += f"\nIt is not complete: {'; '.join(left)}. `make faults` goes on with it.\n"
   if other:
     text += (
       f"\n{other} of the {len(found)} results are of an earlier state of the code.\n"
@@ -153,8 +164,8 @@ def _processor() -> str:
 
 _PAGE = """# What faults do to a run
 
-{date}, {machine}, {versions}, seed {seed}; `make faults` injects them and writes this
-page.
+{date}, {machine}, {versions}, seed {seed}.
+`make faults` injects them and writes this page.
 
 Every fault meets a tiny run of {steps} steps: Mixture BN, training, validation, an
 evaluation through both branches, an adaptive attack, and the look inside.

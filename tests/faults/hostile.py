@@ -125,7 +125,7 @@ def hostile(
   rng: random.Random,
 ) -> Iterator[Result]:
   """A share of the files or folders of one kind."""
-  box = runs.copied(Path("/nonexistent"), folder / "box")
+  box = runs.gone(folder / "box")
   box.mkdir()
   for path in made(box, rng):
     if rng.random() < share:

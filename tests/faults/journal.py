@@ -45,9 +45,9 @@ class Journal:
     else:
       yield from self._found[case][1]
 
-  def has(self, cases: Iterable[str]) -> bool:
-    """Whether all of some cases are found."""
-    return set(cases) <= set(self._found)
+  def has(self, case: str) -> bool:
+    """Whether it is found."""
+    return case in self._found
 
   def all(self) -> Iterator[tuple[str, Result]]:
     """Every result, and the digest of its code."""

@@ -56,11 +56,10 @@ def whole(folder: Path, processes: int = 1) -> tuple[Path, dict[str, float]]:
   workdir, known = folder / f"whole-{processes}", folder / f"whole-{processes}.json"
   if known.exists():
     return workdir, json.loads(known.read_text())
-  copied = functools.partial(runs.copied, Path("/nonexistent"))
-  first = runs.start(copied(folder / f"first-{processes}"), processes)
+  first = runs.start(runs.gone(folder / f"first-{processes}"), processes)
   if first.end():
     raise SystemExit(f"the undisturbed run failed:\n{first.said()[-2000:]}")
-  started, begun = runs.start(copied(workdir), processes), {}
+  started, begun = runs.start(runs.gone(workdir), processes), {}
   while started.alive():
     for phase in PHASES:
       if phase not in begun and _in(workdir, phase):
@@ -90,11 +89,13 @@ def chain(
   With `keep` what is left in each phase stays, for other faults to begin with.
   """
   undisturbed, took = whole(folder, processes)
-  workdir = runs.copied(Path("/nonexistent"), folder / f"ended-{os.getpid()}")
+  workdir = runs.gone(folder / f"ended-{os.getpid()}")
   before = folder / f"before-{os.getpid()}"
   results = []
   for phase in phases:
-    runs.copied(workdir, before)
+    runs.gone(before).mkdir()
+    if workdir.exists():
+      runs.copied(workdir, before)
     for share in _SHARES:  # of the phase: it may be over before
       since = time.time()
       started = runs.start(runs.copied(before, workdir), processes)

@@ -194,10 +194,14 @@ def ended_well(started: Start, workdir: Path, whole: Path) -> str:
 
 def copied(folder: Path, to: Path) -> Path:
   """A copy of a run's folder, in the place of what was there."""
-  shutil.rmtree(to, ignore_errors=True)
-  if folder.exists():
-    shutil.copytree(folder, to, symlinks=True)
+  shutil.copytree(folder, gone(to), symlinks=True)
   return to
+
+
+def gone(folder: Path) -> Path:
+  """A folder's path, after it was removed if it was there."""
+  shutil.rmtree(folder, ignore_errors=True)
+  return folder
 
 
 def until(started: Start, condition: Callable[[], bool]) -> bool:

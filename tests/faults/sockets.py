@@ -70,7 +70,7 @@ def meeting(
   """A meeting with a stranger of one kind."""
   whole, _ = kills.whole(folder, 2)
   workdir, port = folder / f"meeting-{kind.__name__}", runs.port()
-  runs.copied(Path("/nonexistent"), workdir)
+  runs.gone(workdir)
   log = folder / "stranger.log"
   stranger = runs.Start([], [log], time.monotonic())
   stranger.pids.append(runs.forked(lambda: kind(("127.0.0.1", port)), log))
