@@ -68,6 +68,12 @@ def test_what_jax_is_told_stays(monkeypatch, tmp_path):
     assert compilation_cache._cache is before
 
 
+def test_what_is_for_devices_that_are_not_here_is_not_kept(monkeypatch):
+  monkeypatch.setattr(compile_cache, "kept", lambda: pytest.fail("it is"))
+  with settings.ours(keeps=False):
+    pass
+
+
 def test_what_is_not_what_was_written_is_not_there_and_goes(cache):
   cache.put("key", b"program")
   (path,) = cache._path.iterdir()

@@ -209,7 +209,14 @@ def test_parts_that_are_counted_say_what_is_left(capsys, hurried):
 
 
 def test_processes_that_do_not_show_say_nothing(capsys, hurried):
-  with log.waiting("the report", shows=False), log.progress("x", 1, 0, "y", False):
+  with (
+    log.waiting("the report", shows=False) as done,
+    log.progress("train", 9, 0, "images", False, compiles=True) as bar,
+  ):
+    for _ in range(3):
+      bar.update(3)
+      bar.set_postfix_str("loss 1", refresh=False)
+    done()
     time.sleep(0.05)
   assert not any(capsys.readouterr())
 

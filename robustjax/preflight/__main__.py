@@ -36,7 +36,7 @@ FITS, DOES_NOT_FIT, MISTAKE, BUG = 0, 1, 2, 3  # exit statuses
 _CHILD = "from robustjax.preflight import __main__ as m; import sys; sys.exit(m.main())"
 
 
-@settings.ours()
+@settings.ours(keeps=False)
 def main() -> int:
   """The command line; returns the exit status."""
   signal.signal(signal.SIGINT, signal.SIG_DFL)  # a compile does not listen to Python

@@ -137,7 +137,7 @@ class Bar(tqdm.tqdm):
     super().__init__(
       file=self._stream, postfix=postfix, miniters=1, **options | shape | interval
     )
-    self._compiles = compiles
+    self._compiles = compiles and not self.disable  # which has no clock
     if not self.disable:
       ticking = threading.Thread(target=_tick, args=(weakref.ref(self),), daemon=True)
       ticking.start()

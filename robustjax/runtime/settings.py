@@ -28,16 +28,18 @@ _OURS = {
 
 
 @contextlib.contextmanager
-def ours() -> Iterator[None]:
+def ours(keeps: bool = True) -> Iterator[None]:
   """The settings that results depend on, for as long as it lasts; a decorator, too.
 
-  What is compiled meanwhile is kept for later processes, see `compile_cache`.
+  Args:
+    keeps: whether what is compiled meanwhile is kept for later processes, see
+      `compile_cache`; JAX cannot read back what is for devices that are not here.
   """
   before = {name: getattr(jax.config, name) for name in _OURS}
   try:
     for name, value in _OURS.items():
       jax.config.update(name, value)
-    with compile_cache.kept():
+    with compile_cache.kept() if keeps else contextlib.nullcontext():
       yield
   finally:
     for name, value in before.items():
