@@ -65,7 +65,9 @@ def test_a_command_is_one(words, monkeypatch):
   flags = [word.partition("=")[0] for word in rest if word.startswith("--")]
   own = [flag for flag in flags if not flag.startswith("--config.")]
   assert set(own) <= known | {"--config"}
-  if any(word.startswith("--config=") for word in rest):  # then its values are checked
+  setting = next((word for word in rest if word.startswith("--config=")), "")
+  # What a document prints as a file of one's own is run by its own test.
+  if setting and not setting.startswith("--config=convnext_trades.py"):
     values = [word for word in rest if word.startswith("--config")]
     monkeypatch.setattr("sys.argv", ["it", *values])
     config_flags.parse(commandline.defined())
