@@ -14,14 +14,13 @@ MODULES = sorted(
   for path in (ROOT / "robustjax").rglob("*.py")
   if ">>> " in path.read_text()
 )
-HEAVY = {"code.md": pytest.mark.thorough}  # a ResNet-18
 OF_OTHER_TESTS = {"extend.md"}  # which train with what it shows
 
 
 def pages():
   for path in sorted((ROOT / "docs").glob("*.md")):
     if path.name not in OF_OTHER_TESTS and BLOCK.search(path.read_text()):
-      yield pytest.param(path, id=path.name, marks=HEAVY.get(path.name, ()))
+      yield pytest.param(path, id=path.name)
 
 
 @pytest.mark.parametrize("path", list(pages()))
