@@ -149,6 +149,8 @@ def forked(work: Callable[[], int | None], log: Path) -> int:
   status = 1
   try:
     os.setsid()
+    for number in (signal.SIGHUP, signal.SIGINT):  # nohup and shells have them ignored
+      signal.signal(number, signal.SIG_DFL)
     out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(out, 1)
