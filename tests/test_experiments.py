@@ -165,10 +165,13 @@ def test_the_alp_study_changes_one_thing_at_a_time():
 def test_exponential_decay_ends_where_the_steps_do(monkeypatch):
   """Appendix A: both policies 'reach similar learning rates by the end'."""
   made = {}
-  monkeypatch.setattr(
-    schedules.optimizer, "step_schedule",
-    lambda **kwargs: made.update(kwargs) or (lambda step: 0.1),
-  )  # fmt: skip
+
+  @functools.wraps(schedules.optimizer.step_schedule)  # called by its arguments' names
+  def spy(**kwargs):
+    made.update(kwargs)
+    return lambda step: 0.1
+
+  monkeypatch.setattr(schedules.optimizer, "step_schedule", spy)
   schedules.make_optimizer(setting("alp_study", "1"))
   assert (
     made["decay_epochs"] == tuple(range(2, 220, 2)) and made["decay_factor"] == 0.94

@@ -105,7 +105,8 @@ def test_each_value_that_matters_makes_another_run(tmp_path, setting):
   assert free == {
     "seed", "data.class_digest", "data.data_dir", "data.workers", "model.remat",
     "model.scan", "train.log_every_steps", "train.save_every_epochs",
-    "train.validation_images", "eval.readings", "eval.images", "eval.batch_size",
+    "train.tracker", "train.validation_images", "eval.readings", "eval.images",
+    "eval.batch_size",
     "eval.attack", "eval.attack_images",
   }  # fmt: skip
 

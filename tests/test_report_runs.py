@@ -194,7 +194,7 @@ def test_a_folder_where_a_file_should_be(tmp_path):
   run = make.make(tmp_path / "x")
   (run / "evaluation.json").mkdir()
   _, (problem,) = read(tmp_path)
-  assert "x/evaluation.json is damaged: it cannot be read" in problem
+  assert "x/evaluation.json is damaged: it is not a file" in problem
 
 
 def test_names_that_no_file_can_hold(tmp_path):

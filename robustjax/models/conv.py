@@ -60,6 +60,7 @@ def looped(
   if groups == images.shape[-1] == kernel.shape[-1] > 1:
     return depthwise(images, kernel, window_strides, padding)
   side, channels = min(images.shape[1:3]), max(kernel.shape[2:])
+  precision = others.get("precision")
   pads = _pads(images, kernel, window_strides, padding)
   if groups == 1 and min(kernel.shape[:2]) > 1:
     same = all(
@@ -68,15 +69,17 @@ def looped(
     )
     few = side >= _LEAST_SIDE and channels <= _CHANNELS_BY_SIDE * side
     if tuple(window_strides) == (1, 1) and same and few:
-      return flipped(images, kernel, pads)
+      return flipped(images, kernel, pads, precision)
     large = side >= _LEAST_FOLDED
     if tuple(window_strides) == (2, 2) and large and _halves(images, kernel, pads):
-      return folded(images, kernel, pads)
+      return folded(images, kernel, pads, precision)
   return shifted(images, kernel, window_strides, padding, **others)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def flipped(images: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def flipped(
+  images: jax.Array, kernel: jax.Array, pads: Pads, precision: Any = None
+) -> jax.Array:
   """A convolution whose gradient by its input is one too, with the kernel turned round.
 
   XLA makes that of the same products, in a form that is slow on CPUs.
@@ -85,31 +88,36 @@ def flipped(images: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
     images: [n, h, w, c].
     kernel: [kh, kw, c, d].
     pads: (low, high) for each side, less than the kernel's size.
+    precision: of the products.
 
   Returns:
     [n, h', w', d]: strides of 1.
   """
   numbers = ("NHWC", "HWIO", "NHWC")
   return jax.lax.conv_general_dilated(
-    images, kernel, (1, 1), pads, dimension_numbers=numbers
+    images, kernel, (1, 1), pads, dimension_numbers=numbers, precision=precision
   )
 
 
-def _forward(images: jax.Array, kernel: jax.Array, pads: Pads) -> tuple[jax.Array, Any]:
-  return flipped(images, kernel, pads), (images, kernel)
+def _forward(
+  images: jax.Array, kernel: jax.Array, pads: Pads, precision: Any
+) -> tuple[jax.Array, Any]:
+  return flipped(images, kernel, pads, precision), (images, kernel)
 
 
 def _backward(
-  pads: Pads, saved: Any, gradient: jax.Array
+  pads: Pads, precision: Any, saved: Any, gradient: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
   images, kernel = saved
-  by_kernel = functools.partial(shifted, images, window_strides=(1, 1), padding=pads)
+  by_kernel = functools.partial(
+    shifted, images, window_strides=(1, 1), padding=pads, precision=precision
+  )
   turned = tuple(
     (size - 1 - low, size - 1 - high)
     for (low, high), size in zip(pads, kernel.shape[:2], strict=True)
   )
   return (
-    flipped(gradient, kernel[::-1, ::-1].swapaxes(2, 3), turned),
+    flipped(gradient, kernel[::-1, ::-1].swapaxes(2, 3), turned, precision),
     jax.vjp(by_kernel, kernel)[1](gradient)[0],
   )
 
@@ -117,7 +125,9 @@ def _backward(
 flipped.defvjp(_forward, _backward)
 
 
-def folded(images: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
+def folded(
+  images: jax.Array, kernel: jax.Array, pads: Pads, precision: Any = None
+) -> jax.Array:
   """A convolution with strides of 2, as one without on images folded to half the size.
 
   Four pixels become one of four times the channels, and the kernel likewise, with zeros
@@ -127,6 +137,7 @@ def folded(images: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
     images: [n, h, w, c], h and w even.
     kernel: [kh, kw, c, d].
     pads: (low, high) for each side, with which the size is halved.
+    precision: of the products.
 
   Returns:
     [n, h / 2, w / 2, d].
@@ -145,6 +156,7 @@ def folded(images: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
     images.reshape(n, height // 2, width // 2, 4 * channels),
     kernel.reshape(rows, columns, 4 * channels, features),
     ((low[0], rows - 1 - low[0]), (low[1], columns - 1 - low[1])),
+    precision,
   )
 
 
@@ -234,10 +246,10 @@ def depthwise(
   """
   views = _views(images, kernel, window_strides, padding)
   weights = kernel.reshape(-1, kernel.shape[-1])
-  total = views[0] * weights[0]
-  for view, weight in zip(views[1:], weights[1:], strict=True):
-    total += view * weight
-  return total
+  total = jnp.zeros(views[0].shape, jnp.float32)  # whatever the images are in
+  for view, weight in zip(views, weights, strict=True):
+    total += view.astype(jnp.float32) * weight.astype(jnp.float32)
+  return total.astype(images.dtype)
 
 
 def _check_undilated(others: Mapping[str, Any]) -> None:
