@@ -63,6 +63,17 @@ def test_what_can_be_made_anew_is_set_aside(complete, capsys, name, content):
   assert f"it is {name}.damaged now, and made anew" in capsys.readouterr().err
 
 
+def test_another_run_makes_no_config_anew(complete):
+  c, folder = complete
+  (folder / workdir.CONFIG).write_text("{")
+  (folder / workdir.EVALUATION).unlink()
+  other = config.copy(c)
+  other.train.batch_size *= 2
+  with pytest.raises(UserError, match="holds a run with config.train.batch_size"):
+    start.finished(other, folder, Hosts())
+  assert (folder / workdir.CONFIG).read_text() == "{"
+
+
 def test_what_cannot_be_made_anew_is_refused_and_stays(complete):
   c, folder = complete
   path = folder / workdir.CHECKPOINTS / "7"

@@ -81,7 +81,7 @@ def imported(what: str) -> Any:
     UserError: there is no such thing, or its module cannot be imported.
   """
   name, _, function = what.partition(":")
-  if "" not in sys.path:
+  if "" not in sys.path and name.split(".")[0] != "robustjax":
     sys.path.insert(0, "")
   try:
     module = importlib.import_module(name)

@@ -1,6 +1,5 @@
 """What a run has saved, read back: its configuration and its states."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +104,8 @@ def damaged_before(run: Path, step: int) -> dict[int, files.Damaged]:
 
 def _load(directory: Path, config: Config, mesh: Any, step: int) -> TrainState:
   """A state; of a scanned network or not, as it is here."""
-  _check_run(directory / str(step), checkpoint.about(directory, step).run, config)
+  of_run = checkpoint.about(directory, step).run
+  workdirs.refuse_other(f"{directory / str(step)} is a checkpoint of", of_run, config)
   own = parallel.abstract_replicas(steps.abstract_state(config), mesh)
   if checkpoint.fits(directory, own, step):
     return checkpoint.restore(directory, own, step)
@@ -123,15 +123,3 @@ def _load(directory: Path, config: Config, mesh: Any, step: int) -> TrainState:
   shardings = jax.tree.map(lambda x: x.sharding, own)
   found = checkpoint.restore(directory, shapes, step)
   return jax.jit(changed, out_shardings=shardings)(found)
-
-
-def _check_run(folder: Path, run: Mapping[str, Any], config: Config) -> None:
-  """Refuses a checkpoint of another run, also where its config.json is gone."""
-  if not run:  # of an older version
-    return
-  for name, before, after in workdirs.differences(configs.load(run), config):
-    if not name.startswith(workdirs.FREE):
-      raise UserError(
-        f"{folder} is a checkpoint of a run with config.{name}={before!r}, not"
-        f" {after!r}: give this one a --workdir of its own"
-      )

@@ -95,7 +95,7 @@ def train(
   with contextlib.ExitStack() as closing:  # each, also where another fails to
     directory = run.workdir / workdirs.CHECKPOINTS
     known = checkpoint.about(directory, done).records if done else ""
-    tracker = pieces.tracker(config, run.workdir)
+    tracker = pieces.tracker(config, run.workdir) if run.leads else None
     metrics_log = metrics.MetricsLog(run.workdir, done, run.leads, known, tracker)
     closing.callback(metrics_log.close)
     checkpoints = checkpoint.Checkpoints(

@@ -75,7 +75,10 @@ def finished(config: Config, workdir: Path, hosts: Hosts) -> dict[str, Any] | No
   except files.Damaged as error:
     damaged[workdirs.EVALUATION] = error
   if damaged:
-    _set_aside(workdir, damaged, workdirs.RUN in (evaluation or {}), hosts)
+    of_run = place.of_checkpoints(workdir)
+    workdirs.refuse_other(f"{workdir} holds", of_run, config)
+    known = bool(of_run) or workdirs.RUN in (evaluation or {})
+    _set_aside(workdir, damaged, known, hosts)
   if evaluation and place.moved(workdir, config):
     place.check(workdir, config, open_data(config).digest())
   complete = {f"whether {workdirs.EVALUATION} is in {workdir}": bool(evaluation)}
@@ -93,14 +96,14 @@ def _set_aside(
   Args:
     workdir: their folder.
     damaged: the name of each, and what is wrong with it.
-    known: whether the evaluation says that the run is this one.
+    known: whether another file says that the run is this one.
     hosts: the processes.
 
   Raises:
     Damaged: the run cannot be known without one, or not be evaluated again.
   """
   anew = {
-    workdirs.CONFIG: known or bool(place.of_checkpoints(workdir)),
+    workdirs.CONFIG: known,
     workdirs.EVALUATION: workdirs.has_checkpoint(workdir),
   }
   for name, error in damaged.items():

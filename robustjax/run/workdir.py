@@ -6,7 +6,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -59,11 +59,25 @@ def check(workdir: Path, config: Config) -> None:
   begun = has_checkpoint(workdir) or (workdir / EVALUATION).exists()
   if not (begun and path.exists()):  # there is nothing to lose, or each file is asked
     return
-  for name, before, after in differences(configs.load(files.read_json(path)), config):
+  refuse_other(f"{workdir} holds", files.read_json(path), config)
+
+
+def refuse_other(what: str, run: Mapping[str, Any], config: Config) -> None:
+  """Refuses a run of another configuration.
+
+  Args:
+    what: has it, with its verb.
+    run: its configuration, as its files have it; nothing of an older version.
+    config: of this start.
+
+  Raises:
+    UserError: one line that names the first difference.
+  """
+  for name, before, after in differences(configs.load(run), config) if run else ():
     if not name.startswith(FREE):
       raise UserError(
-        f"{workdir} holds a run with config.{name}={before!r}, not {after!r}: give this"
-        " one a --workdir of its own"
+        f"{what} a run with config.{name}={before!r}, not {after!r}: give this one a"
+        " --workdir of its own"
       )
 
 

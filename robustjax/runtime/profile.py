@@ -40,7 +40,9 @@ class Profile:
       self._traces = True
       with log.aside("the profile", self._shows):
         jax.profiler.start_trace(
-          self._folder, create_perfetto_trace=True, profiler_options=options
+          self._folder,
+          create_perfetto_trace=jax.process_count() == 1,  # JAX takes one file for all
+          profiler_options=options,
         )
 
   def close(self) -> None:

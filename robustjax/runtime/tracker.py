@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from robustjax.runtime import log
+from robustjax.runtime import files, log
 
 STATE = "tracker.json"  # what was sent, in the folder of a run
 Record = Mapping[str, Any]  # a line of metrics.jsonl
@@ -76,7 +76,7 @@ class Tracked:
     with self._aside():
       self._tracker.write(record["step"], {**values, "epoch": record["epoch"]})
       self._state["sent"] = self._at
-      self._path.write_text(json.dumps(self._state) + "\n")
+      files.write_bytes(self._path, json.dumps(self._state).encode())
 
   def close(self) -> None:
     """Ends it."""

@@ -127,9 +127,10 @@ def train(
       with profile.step(step):
         state, metrics = train_step(state, batch, key)
       if at_peak and step == first:
-        # JAX keeps what it compiled for the call; this asks for the same.
-        compiled = train_step.lower(state, batch, key).compile()  # type: ignore[attr-defined]
-        report.at_peak = at_peak(compiled.as_text())
+        with log.aside("the share of the peak", shows):
+          # JAX keeps what it compiled for the call; this asks for the same.
+          compiled = train_step.lower(state, batch, key).compile()  # type: ignore[attr-defined]
+          report.at_peak = at_peak(compiled.as_text())
       profile.after(metrics)
       # The metrics of a step are fetched once the next one is on its way, so that
       # the devices never wait for the host.

@@ -127,7 +127,8 @@ _NAMES = {signal.SIGKILL: "kill -9"} | {stop: stop.name for stop in _STOPS}
 
 def _stopped(status: int, seconds: float, started: runs.Start) -> str:
   """Why a run did not stop as it was asked to; "" if it did."""
-  if "Traceback" in started.said() or seconds > _OBEYED:
+  ended = status in (0, 143) and "Traceback" not in started.said()
+  if not ended or seconds > _OBEYED:
     return f"status {status} after {seconds:.0f} s: {started.said()[-300:]}"
   return ""
 
