@@ -48,7 +48,7 @@ def cases(folder: Path, short: bool) -> dict[str, kills.Case]:
   return {
     f"{kind} {number}": functools.partial(damaged, folder, kind, short)
     for kind in KINDS
-    for number in range(2 if short else 100)
+    for number in range(1 if short else 100)
   }
 
 
