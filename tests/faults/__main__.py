@@ -67,8 +67,9 @@ class _Books:
   keep: bool
 
   def cases(self, subject: str) -> dict[str, kills.Case]:
-    folder = self.work / subject
-    folder.mkdir(parents=True, exist_ok=True)
+    # Those that are worked at side by side have undisturbed runs of their own.
+    folder = self.work if self.short else self.work / subject
+    (self.work / subject).mkdir(parents=True, exist_ok=True)
     found = importlib.import_module(f".{subject}", __package__)
     cases: dict[str, kills.Case] = found.cases(folder, self.short)
     return cases

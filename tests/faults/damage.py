@@ -100,8 +100,9 @@ def opened(folder: Path, short: bool) -> dict[str, list[str]]:
   if known.exists():
     return dict(json.loads(known.read_text()))
   whole, found = kills.whole(folder)[0], {}
-  phases = ("training", "adaptive attack") if short else tuple(kills.PHASES)
-  list(kills.chain(folder, 1, random.Random(0), phases, keep=True))
+  phases = kills.SHORT if short else tuple(kills.PHASES)
+  if not all((folder / f"state-{phase}").exists() for phase in phases):
+    list(kills.chain(folder, 1, random.Random(0), phases, keep=True))
   for state in [whole, *sorted(folder.glob("state-*"))]:
     workdir = runs.copied(state, folder / "watched")
     watch, started = Watch(workdir), runs.start(workdir)

@@ -23,6 +23,7 @@ PHASES = {
   "adaptive attack": "evaluations/*/progress.json",
   "look inside": "evaluation.json",
 }
+SHORT = ("training", "adaptive attack")
 _SAVING = 0.03  # seconds, about
 _SHARES = (1.0, 0.5, 0.25, 0.1, 0.05, 0.02, 0.01, 0.0)
 _COARSE = 0.05  # seconds that a file system's clock may be behind
@@ -36,8 +37,7 @@ Case = Callable[[random.Random], Iterator[Result]]
 def cases(folder: Path, short: bool) -> dict[str, Case]:
   """Runs of one and of two processes that are ended in every phase."""
   if short:
-    phases = ("training", "adaptive attack")
-    return {"short": functools.partial(chain, folder, 1, phases=phases)}
+    return {"short": functools.partial(chain, folder, 1, phases=SHORT, keep=True)}
   return {
     f"{processes}, {end.name}, {number}": functools.partial(
       chain, folder, processes, end=end
