@@ -146,7 +146,7 @@ def parser() -> Parser:
     description=(__doc__ or "").splitlines()[0],
     epilog="Exit status: 0 it fits (or the table is written), 1 it does not, 2 a"
     " mistake, 3 a bug, with its traceback. The TPU compiler is"
-    " pip install -e '.[tpu]'; no TPU is needed.",
+    " pip install 'robustjax[tpu]'; no TPU is needed.",
     usage="%(prog)s SETTING[:VARIANTS] --topology=SLICE [--config.x.y=value ...]",
   )
   targets = made.add_mutually_exclusive_group(required=True)
