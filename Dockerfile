@@ -1,6 +1,7 @@
 # An image for hosts with CPUs, GPUs or TPUs:
 #   docker build --build-arg HOST=gpu --tag robustjax:gpu .
-#   docker run --rm --gpus all --volume "$PWD:/work" robustjax:gpu train mbn_alp:mini
+#   docker run --rm --gpus all --volume "$PWD:/work" --user "$(id -u):$(id -g)" \
+#     robustjax:gpu train mbn_alp:mini
 # docs/install.md says more.
 
 ARG PYTHON=3.13

@@ -32,7 +32,7 @@ ELSEWHERE = {
 # What has a --help of its own behind a verb.
 _BELOW = {"weights": ("import", "export")}
 
-_LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#:\s]+)(#[^)\s]*)?\)")
+LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#:\s]+)(#[^)\s]*)?\)")
 
 
 def on_files(files: Any, config: Any) -> Any:
@@ -73,7 +73,7 @@ def linked(markdown: str, page: str) -> str:
       return text if "`" in text else f"`{text}`"
     return f"{picture}[{text}]({os.path.relpath(to, os.path.dirname(page))}{anchor})"
 
-  return _LINK.sub(link, markdown)
+  return LINK.sub(link, markdown)
 
 
 def _content(path: Path) -> str:

@@ -58,6 +58,18 @@ def test_it_does_not_run_as_root():
   assert re.search(r"^USER [1-9]\d*$", last, re.MULTILINE)
 
 
+def test_what_it_writes_is_the_persons_own():
+  """Who has no line in its passwd, and so no home but the one that it names."""
+  printed = [DOCKERFILE, (ROOT / "docs/install.md").read_text()]
+  runs = re.findall(r"docker run .*--volume.*", "\n".join(printed))
+  assert len(runs) > 3
+  assert all('--user "$(id -u):$(id -g)"' in line for line in runs)
+  last = DOCKERFILE.split("FROM ")[-1]
+  (home,) = re.findall(r"^ENV .*\bHOME=(\S+)", last, re.MULTILINE)
+  (open_to_all,) = re.findall(r"install -d -m 1777 (.*)", last)
+  assert {home, "/work"} == set(open_to_all.split())
+
+
 @pytest.mark.toolchain
 @pytest.mark.slow
 def test_it_builds_and_runs():
@@ -77,3 +89,5 @@ def test_it_builds_and_runs():
   assert docker(*run, "--version") == f"robustjax {__version__}\n"
   assert "experiment" in docker(*run, "config", "mbn_alp:mini")
   assert docker("run", "--rm", "--entrypoint=id", NAME, "-u").strip() == "1000"
+  someone = ("run", "--rm", "--user=4321:4321", "--entrypoint=sh", NAME, "-c")
+  assert not docker(*someone, 'touch /work/file && mkdir -p "$HOME/.cache/robustjax"')

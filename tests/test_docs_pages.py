@@ -1,8 +1,12 @@
 """Links lead to pages on the site, and the notebook is one."""
 
+from pathlib import Path
+
 import pytest
 
 from docs import pages
+
+DOCS = Path(pages.__file__).parent
 
 
 @pytest.mark.parametrize(
@@ -40,3 +44,11 @@ def test_a_notebook_is_shown_with_what_it_left():
   title, code, picture, text = pages.cells({"cells": cells})
   assert (title, code, text) == ("# One", "```python\n1\n```", "```text\ntwo\n```")
   assert picture.endswith("(data:image/png;base64,abc)")
+
+
+def test_a_link_leads_to_a_file_in_the_repository_too():
+  documents = [pages.ROOT / name for name in pages.ELSEWHERE]
+  for path in [*documents, *DOCS.glob("*.md")]:
+    for _, _, target, _ in pages.LINK.findall(path.read_text()):
+      there = path.parent / target
+      assert there.exists(), f"{path}: {target}"

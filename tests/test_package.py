@@ -19,6 +19,14 @@ TINY = [
   "--config.eval.readings=(2,)", "--config.eval.images=20", "--config.eval.attack=",
   "--config.eval.batch_size=20",
 ]  # fmt: skip
+# Where the settings are, once the network of the package has judged an image.
+SHIPPED = """
+import numpy
+from robustjax import weights
+from robustjax.config import shipped
+assert weights.logits_fn("shipped")(numpy.zeros((1, 28, 28, 1))).shape == (1, 10)
+print(shipped.FOLDER)
+"""
 
 pytestmark = [pytest.mark.toolchain, pytest.mark.slow]
 
@@ -83,12 +91,13 @@ def environment(wheel, tmp_path_factory):
   return folder
 
 
-def test_the_wheel_has_every_module_and_setting(wheel):
+def test_the_wheel_has_every_file_and_setting(source, wheel):
   packed = {name for name in contents(wheel) if name.startswith("robustjax/")}
-  ours = (path.relative_to(ROOT) for path in (ROOT / "robustjax").rglob("*.py"))
-  settings = (f"robustjax/{p.relative_to(ROOT)}" for p in ROOT.glob("experiments/*.py"))
-  assert {*map(str, ours), *settings} <= packed
-  assert "robustjax/report/templates/report.jinja" in packed
+  files = [path for path in (source / "robustjax").rglob("*") if path.is_file()]
+  settings = {f"robustjax/{p.relative_to(ROOT)}" for p in ROOT.glob("experiments/*.py")}
+  assert packed == settings | {str(path.relative_to(source)) for path in files}
+  kinds = {path.suffix for path in files}
+  assert {".json", ".jinja", ".css", ".md", ".safetensors"} <= kinds
   tops = {name.split("/")[0] for name in contents(wheel)}
   assert len(tops) == 2 and "robustjax" in tops  # nothing else lands among packages
 
@@ -112,9 +121,8 @@ def test_a_container_gets_all_that_the_wheel_is_built_of(source, wheel, tmp_path
 
 
 def test_a_few_steps_in_an_empty_folder(environment, tmp_path):
-  where = "import robustjax, robustjax.config.shipped as s; print(s.FOLDER)"
   python, robustjax = environment / "bin/python", environment / "bin/robustjax"
-  assert str(environment) in run(python, "-c", where, cwd=tmp_path)
+  assert str(environment) in run(python, "-c", SHIPPED, cwd=tmp_path)
   said = run(robustjax, "train", "mbn_alp:mini", *TINY, cwd=tmp_path)
   assert "worst case" in said
   module = (python, "-m", "robustjax.main", "--config=mbn_alp.py:mini", *TINY)

@@ -175,6 +175,13 @@ def test_a_slice_that_the_documents_rent_takes_its_batch(
   assert status == command.FITS, err
 
 
+def test_who_has_no_home_keeps_no_answers(monkeypatch):
+  """As in a container that runs as somebody whom it does not know."""
+  monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+  monkeypatch.setattr(Path, "home", lambda: Path("~nobody_at_all").expanduser())
+  assert command.parser().parse_args(["--device=cpu"]).cache == ""
+
+
 @pytest.mark.toolchain
 @pytest.mark.parametrize("cached", [True, False])
 def test_a_compiler_that_crashes_is_an_answer(tmp_path, cached):

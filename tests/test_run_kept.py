@@ -76,3 +76,35 @@ def test_config_json_says_which_code(tmp_path, piece):
   text = (tmp_path / "config.json").read_text()
   assert '"loss.name": [' in text and '"kept_piece:loss"' in text
   assert str(path.parent) not in text
+
+
+def flip(path):
+  content = bytearray(path.read_bytes())
+  content[content.index(b"mean")] ^= 1
+  path.write_bytes(content)
+
+
+def test_a_damaged_copy_is_made_anew_of_the_same_file(tmp_path, piece, capsys):
+  path, c = piece
+  begun(tmp_path, c)
+  copy = tmp_path / "pieces/kept_piece.py"
+  flip(copy)
+  kept.check(tmp_path, c)
+  kept.keep(tmp_path, c)
+  assert copy.read_text() == CODE
+  assert f"{copy} is damaged: it is made anew" in capsys.readouterr().err
+
+
+def test_a_damaged_copy_is_not_taken_for_the_code_of_the_run(tmp_path, piece):
+  """The file has changed too: in a comment, and the first start after it said so."""
+  path, c = piece
+  begun(tmp_path, c)
+  path.write_text(f"# a remark\n{CODE}")
+  workdir.claim(tmp_path, c).close()
+  kept.check(tmp_path, c)
+  flip(tmp_path / "pieces/kept_piece.py")
+  words = "and .*pieces/kept_piece.py is damaged, .* config.json has: put that back"
+  with pytest.raises(UserError, match=words):
+    kept.check(tmp_path, c)
+  path.write_text(CODE)
+  kept.check(tmp_path, c)

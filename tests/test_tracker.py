@@ -1,6 +1,8 @@
 """A tracker gets each record once, whatever fails or is killed in between."""
 
 import json
+import sys
+import threading
 
 import pytest
 
@@ -96,6 +98,47 @@ def test_one_that_does_not_start_stops_nothing(tmp_path, capsys):
   write(log, 1)
   log.close()
   assert capsys.readouterr().err.count("mine cannot be written to (no account)") == 1
+
+
+@pytest.mark.parametrize("what", ["start", "write", "close"])
+def test_one_that_never_answers_holds_nothing_up(
+  tmp_path, begun, memory, monkeypatch, capsys, what
+):
+  monkeypatch.setattr(tracker, "LIMIT", 0.05)
+  network = threading.Event()
+  whole = getattr(memory, what)
+
+  def hung(*given, **named):
+    network.wait()
+    return whole(*given, **named)
+
+  monkeypatch.setattr(memory, what, hung)
+  log = begun(tmp_path, 0, memory)
+  write(log, 1, 2)
+  log.close()
+  said = capsys.readouterr().err
+  assert said.count("memory cannot be written to (no answer in 0.05 s)") == 1
+  assert len(metrics.read_metrics(tmp_path / metrics.METRICS)) == 2
+  network.set()
+
+
+def test_one_that_would_end_the_process_ends_itself(tmp_path, capsys):
+  log = metrics.MetricsLog(tmp_path, 0, tracker=("mine", lambda id: sys.exit("bye")))
+  log.close()
+  assert "mine cannot be written to (bye)" in capsys.readouterr().err
+
+
+def test_its_calls_are_from_one_thread(tmp_path, begun, memory):
+  """As a database wants it, say."""
+  seen = []
+  memory.write = lambda step, values: seen.append(threading.get_ident())
+  start = memory.start
+  memory.start = lambda id: (seen.append(threading.get_ident()), start(id))[1]
+  memory.close = lambda: seen.append(threading.get_ident())
+  log = begun(tmp_path, 0, memory)
+  write(log, 1, 2)
+  log.close()
+  assert len(seen) == 4 and len({*seen}) == 1
 
 
 def test_a_run_that_begins_anew_is_another_one(tmp_path, begun, memory):

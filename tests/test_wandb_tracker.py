@@ -14,9 +14,10 @@ def tracked(workdir):
   return pieces.tracker(c, workdir)
 
 
+@pytest.mark.parity
 @pytest.mark.filterwarnings("ignore")  # its own
 def test_offline_it_leaves_what_can_be_sent_later(tmp_path, monkeypatch, capsys):
-  pytest.importorskip("wandb", reason="wandb is not installed: the extra of that name")
+  pytest.importorskip("wandb", reason="`make parity` installs wandb")
   monkeypatch.setenv("WANDB_MODE", "offline")
   run = tmp_path / "run"
   run.mkdir()

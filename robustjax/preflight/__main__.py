@@ -30,7 +30,7 @@ from robustjax.preflight import (
   text,
   topology,
 )
-from robustjax.runtime import settings
+from robustjax.runtime import compile_cache, settings
 
 FITS, DOES_NOT_FIT, MISTAKE, BUG = 0, 1, 2, 3  # exit statuses
 _CHILD = "from robustjax.preflight import __main__ as m; import sys; sys.exit(m.main())"
@@ -146,7 +146,7 @@ def parser() -> Parser:
     description=(__doc__ or "").splitlines()[0],
     epilog="Exit status: 0 it fits (or the table is written), 1 it does not, 2 a"
     " mistake, 3 a bug, with its traceback. The TPU compiler is"
-    " pip install -e '.[tpu]'; no TPU is needed.",
+    " pip install 'robustjax[tpu]'; no TPU is needed.",
     usage="%(prog)s SETTING[:VARIANTS] --topology=SLICE [--config.x.y=value ...]",
   )
   targets = made.add_mutually_exclusive_group(required=True)
@@ -230,8 +230,8 @@ def _count(word: str) -> int:
 
 
 def _default_cache() -> str:
-  home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-  return str(Path(home) / "robustjax" / "preflight")
+  programs = compile_cache.folder()
+  return str(programs.with_name("preflight")) if programs else ""
 
 
 def _config(words: Sequence[str]) -> Config:

@@ -1,14 +1,14 @@
 """The code of other people's pieces that a run is trained with, kept beside it."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from robustjax.config import Config
 from robustjax.errors import UserError
 from robustjax.run import pieces
 from robustjax.run import workdir as workdirs
-from robustjax.runtime import files
+from robustjax.runtime import files, log
 
 FOLDER = "pieces"
 
@@ -29,30 +29,56 @@ def check(workdir: Path, config: Config) -> None:
 def changes(workdir: Path, config: Config, of: str = "") -> Iterator[str]:
   """A line for each piece whose file is not what it was when the run began.
 
-  Comments and layout may change. What the file imports is not looked at.
+  Comments and layout may change. What the file imports is not looked at. A damaged copy
+  is no matter where the file itself is what config.json says.
 
   Args:
     workdir: of the run.
     config: of the run.
     of: how the names begin that count, such as "model."; all count if empty.
   """
+  recorded = workdirs.begun_with(workdir)
   for name, what in _counting(config).items():
     copy, path = _copy(workdir, what), pieces.source(what)
-    if name.startswith(of) and copy.exists() and path and not _same(copy, path):
-      yield (
-        f"{path}, which config.{name}={what} is in, is not what it was when the run"
-        f" began, which is {copy}"
-      )
+    if not (name.startswith(of) and copy.exists() and path) or _same(copy, path):
+      continue
+    is_damaged = _is_damaged(copy, recorded.get(name))
+    if is_damaged and _is_recorded(path, recorded.get(name)):
+      continue
+    was = f"which is {copy}"
+    if is_damaged:
+      was = f"and {copy} is damaged, whose SHA-256 {workdirs.CONFIG} has"
+    yield (
+      f"{path}, which config.{name}={what} is in, is not what it was when the run"
+      f" began, {was}"
+    )
 
 
 def keep(workdir: Path, config: Config) -> None:
   """Puts the files of the pieces into the folder; for the process that leads."""
-  begun = workdirs.has_checkpoint(workdir)
-  for what in _counting(config).values():
+  begun, recorded = workdirs.has_checkpoint(workdir), workdirs.begun_with(workdir)
+  for name, what in _counting(config).items():
     copy, path = _copy(workdir, what), pieces.source(what)
-    if path and not (begun and copy.exists()):
-      copy.parent.mkdir(exist_ok=True)
-      files.write_bytes(copy, path.read_bytes())
+    if not path:
+      continue
+    if begun and copy.exists():
+      if not (
+        _is_damaged(copy, recorded.get(name)) and _is_recorded(path, recorded.get(name))
+      ):
+        continue
+      log.complain(f"{copy} is damaged: it is made anew of {path}, which is as it was")
+    copy.parent.mkdir(exist_ok=True)
+    files.write_bytes(copy, path.read_bytes())
+
+
+def _is_recorded(path: Path, recorded: Sequence[str] | None) -> bool:
+  """Whether a file is what config.json says of a piece."""
+  return recorded is not None and pieces.digest(path) == recorded[1]
+
+
+def _is_damaged(copy: Path, recorded: Sequence[str] | None) -> bool:
+  """Whether a copy is not what config.json says; an older one says nothing."""
+  return recorded is not None and not _is_recorded(copy, recorded)
 
 
 def _counting(config: Config) -> dict[str, str]:

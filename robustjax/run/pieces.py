@@ -222,9 +222,13 @@ def digests(config: Config) -> dict[str, tuple[str, str]]:
     if name == "train.tracker":
       continue  # the affair of one host, and of no result
     path = source(what)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path else "not there"
-    found[name] = (what, digest)
+    found[name] = (what, digest(path) if path else "not there")
   return found
+
+
+def digest(path: Path) -> str:
+  """The beginning of a file's SHA-256."""
+  return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
 
 def source(what: str) -> Path | None:

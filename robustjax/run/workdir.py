@@ -157,7 +157,7 @@ def claim(workdir: Path, config: Config, digest: str = "") -> TextIO:
   lock.write(f"{socket.gethostname()} process {os.getpid()} {time.time_ns()}\n")
   lock.flush()
   os.fsync(lock.fileno())  # or some network file systems would not show it to others
-  files.write_json(workdir / CONFIG, _record(config) | with_files(digest))
+  files.write_json(workdir / CONFIG, _record(config, workdir) | with_files(digest))
   return lock
 
 
@@ -257,11 +257,24 @@ def finished_evaluation(
   return evaluation
 
 
-def _record(config: Config) -> dict[str, Any]:
+def begun_with(workdir: Path) -> dict[str, list[str]]:
+  """What config.json has of a run's pieces, from the start that saved its first step.
+
+  Returns:
+    Dotted name -> as `pieces.digests`; nothing if no step is saved.
+  """
+  path = workdir / CONFIG
+  if not (has_checkpoint(workdir) and path.exists()):
+    return {}
+  found: dict[str, list[str]] = files.read_json(path).get("pieces", {})
+  return found
+
+
+def _record(config: Config, workdir: Path) -> dict[str, Any]:
   """What config.json holds: the values, overrides, sources and pieces."""
   return {
     **configs.plain(config),
     "overrides": configs.overrides(config),
     "table": configs.table(config),
-    **({"pieces": digests} if (digests := pieces.digests(config)) else {}),
+    **({"pieces": d} if (d := pieces.digests(config) | begun_with(workdir)) else {}),
   }

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+PATIENCE = 60.0  # seconds: what is not sent by then is on the disk, for `wandb sync`
+
 
 def start(config: Mapping[str, Any], workdir: Path, id: str) -> "Run":
   """Begins a run there, or goes on with it.
@@ -28,7 +30,14 @@ def start(config: Mapping[str, Any], workdir: Path, id: str) -> "Run":
       resume="allow",
       dir=workdir,
       config=dict(config),
-      settings=wandb.Settings(console="off", silent=True),
+      settings=wandb.Settings(
+        console="off",
+        silent=True,
+        login_timeout=PATIENCE,
+        init_timeout=PATIENCE,
+        finish_timeout=PATIENCE,
+        finish_timeout_raises=True,
+      ),
     )
   )
 
