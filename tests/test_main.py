@@ -177,25 +177,14 @@ def in_evaluation(workdir):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-  "stops",
-  [
-    [
-      (signal.SIGKILL, in_training),
-      (signal.SIGTERM, in_the_running_statistics_phase),
-      (signal.SIGKILL, in_evaluation),
-    ],
-    pytest.param(
-      [(signal.SIGTERM, in_training), (signal.SIGTERM, in_evaluation)],
-      marks=pytest.mark.thorough,
-    ),
-  ],
-  ids=["killed", "told"],
-)
 def test_stopped_anywhere_and_started_again_it_ends_in_the_same_bytes(
-  start, finished, tmp_path, stops
+  start, finished, tmp_path
 ):
-  for number, when in stops:
+  for number, when in (
+    (signal.SIGKILL, in_training),
+    (signal.SIGTERM, in_the_running_statistics_phase),
+    (signal.SIGKILL, in_evaluation),
+  ):
     process = start(tmp_path, "--profile=2")
     deadline = time.monotonic() + 300
     while not when(tmp_path):

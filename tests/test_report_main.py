@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import random
 import re
 
 import numpy as np
@@ -250,6 +251,8 @@ def _odd_runs(folder):
     for name, array in arrays.items()
     for odd in _odd_arrays(array)
   ]
+  # Some 350 of them, of all files, places and values; which, the seed says.
+  changes = random.Random(0).sample(changes, len(changes) * 2 // 5)
   for number, (file, _, odd, changed) in enumerate(changes):
     run = folder / f"run{number:04d}"
     run.mkdir(parents=True)
@@ -273,8 +276,8 @@ def test_no_value_in_a_file_costs_the_report(tmp_path):
   assert "Problems" in render(HTML, content.TITLE, document)
   found, _ = finder.find([tmp_path])
   read = {run.name: run for run in found}
-  assert len(read) > 300
-  assert len(odd) > 800
+  assert len(read) > 120
+  assert len(odd) > 320
   for name, file, value in odd:
     file = file.replace("images.jsonl", "summary.json")  # which it has to agree with
     if file not in ("config.json", "metrics.jsonl", "examples.npz") and isinstance(
