@@ -36,6 +36,20 @@ def mlp(variables, images):
   return hidden @ variables["out"]
 
 
+def linear(variables, images):
+  """Logits of a network with no hidden layer."""
+  return (images.astype(jnp.float32).reshape(len(images), -1) / 127.5 - 1.0) @ variables
+
+
+@functools.cache
+def least_squares():
+  """The variables of `linear` that come nearest to 0.8 of the class, -0.2 elsewhere."""
+  images, labels = blobs(1024, seed=7)
+  x = images.reshape(len(images), -1) / 127.5 - 1.0
+  wanted = x.T @ (np.eye(CLASSES)[labels] - 1 / CLASSES)
+  return np.linalg.solve(x.T @ x + 10 * np.eye(x.shape[1]), wanted).astype(np.float32)
+
+
 def attacked(variables, images, labels, eps, steps):
   """PGD on the cross-entropy from the images; with one step, FGSM."""
 

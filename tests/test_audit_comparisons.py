@@ -1,10 +1,53 @@
 """The stronger attack must win: over one step, and over other networks' images."""
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
-from audit_networks import audited, failed, faulty, mlp, network, trained
+from audit_networks import (
+  EFFORT,
+  audited,
+  blobs,
+  failed,
+  faulty,
+  least_squares,
+  linear,
+  mlp,
+  network,
+  trained,
+)
+
+from robustjax.audit import comparisons
+from robustjax.audit.programs import Programs
+from robustjax.runtime import parallel
 
 HARD = 40.0  # an eps that one step does not teach to withstand
+
+
+class Attacked:
+  """The evidence of Auto-PGD's two losses alone."""
+
+  def __init__(self, net, eps, count):
+    images, labels = blobs(count)
+    self.indices = np.arange(count, dtype=np.int32)
+    rows = {"image": images, "label": labels, "index": self.indices, "target": labels}
+    mesh = parallel.mesh(jax.devices()[:1])
+    programs = Programs(net, rows, "linf", 0, mesh, EFFORT)
+    self.right = programs.logits(images).argmax(-1) == labels
+    self.count = int(self.right.sum())
+    self.attacks = {
+      f"apgd-{loss}": programs.judged(programs.apgd(loss, eps))
+      for loss in ("ce", "margin")
+    }
+
+
+def test_a_loss_at_its_own_maximum_is_no_sign():
+  """A linear network of small logits hides nothing, though its margin breaks more."""
+  unsure = Attacked(network(linear, least_squares()), 32.0, 32)
+  by_margin, by_loss = (unsure.attacks[f"apgd-{name}"] for name in ("margin", "ce"))
+  more = (by_margin.broken & ~by_loss.broken & unsure.right).sum()
+  assert more / unsure.count > 0.1  # or it would say little
+  assert comparisons.margin(unsure).number == 0
 
 
 @pytest.fixture(scope="module")

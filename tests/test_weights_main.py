@@ -39,6 +39,9 @@ def test_a_file_goes_in_and_comes_out(path, tmp_path, capsys):
   config = saved.read_config(run)
   assert (config.data.interpolation, config.eval.eps) == ("pillow", 8)
   assert command.main(["export", str(run), "--to=fd", f"--out={out}"]) == 0
+  (said,) = (s for s in capsys.readouterr().err.splitlines() if "no place" in s)
+  assert "assumes size 224, resize 256, interpolation opencv, eps 16.0, so" in said
+  assert said.endswith(f"{' '.join([*SMALL, '--interpolation=pillow', '--eps=8.0'])}")
   kernel = files.read(path).arrays["conv0/W"]
   # The file was said to see RGB, and FD's form sees BGR.
   np.testing.assert_array_equal(files.read(out).arrays["conv0/W"], kernel[:, :, ::-1])

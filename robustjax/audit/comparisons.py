@@ -42,9 +42,22 @@ def scaled(evidence: Evidence) -> Check:
 
 
 def margin(evidence: Evidence) -> Check:
-  """The margin is another loss of the same logits: it must not do much better."""
-  what = "how many more Auto-PGD breaks on the margin than on the cross-entropy"
-  return _more(evidence, "apgd-margin", "apgd-ce", "margin loss", what)
+  """What the margin breaks and the cross-entropy misses, though it is higher there.
+
+  Where it is not, the attack on it arrived, at a point that is not the one of the
+  highest margin: of a network that is unsure of all classes it weighs them all, and
+  that hides no gradient. Where it is, the attack was kept from its own maximum.
+  """
+  by_margin, by_loss = (evidence.attacks[f"apgd-{loss}"] for loss in ("margin", "ce"))
+  missed = by_margin.broken & ~by_loss.broken & (by_margin.loss > by_loss.loss)
+  missed &= evidence.right
+  ahead = by_loss.broken & ~by_margin.broken & evidence.right
+  number = max(int(missed.sum()) - int(ahead.sum()), 0) / evidence.count
+  what = (
+    "how many more Auto-PGD breaks on the margin, where the cross-entropy is higher"
+  )
+  found = evidence.indices[missed]
+  return made("margin loss", number, what, found, count=evidence.count)
 
 
 def black_box(evidence: Evidence) -> Check:

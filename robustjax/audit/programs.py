@@ -52,11 +52,13 @@ class Found(NamedTuple):
     adv: [n, h, w, c].
     predicted: [n], the class that it is taken for.
     broken: [n] bool, whether that is another than the true one.
+    loss: [n], the cross-entropy there, in float64, where it hardly saturates.
   """
 
   adv: Array
   predicted: Array
   broken: Array
+  loss: Array
 
 
 class Programs:
@@ -128,8 +130,10 @@ class Programs:
 
   def judged(self, adv: Array) -> Found:
     """Whether images are broken, by what predictions come from."""
-    predicted = self.logits(adv).argmax(-1)
-    return Found(adv, predicted, predicted != self.rows["label"])
+    logits, labels = self.logits(adv), self.rows["label"]
+    predicted = logits.argmax(-1)
+    loss = _cross_entropy(logits, labels)
+    return Found(adv, predicted, predicted != labels, loss)
 
   def walk(
     self,
@@ -264,6 +268,13 @@ def _square(logits: Logits, norm: Norm, effort: Effort, mesh: Any) -> Any:
     return {"adv": attack(network, rows["image"], rows["label"], keys).adv}
 
   return _mapped(per_device, mesh, 1)
+
+
+def _cross_entropy(logits: Array, labels: Array) -> Array:
+  """[n], in float64; of what is not a number it means nothing."""
+  logits = np.nan_to_num(logits.astype(np.float64))
+  logits -= logits.max(-1, keepdims=True)
+  return np.log(np.exp(logits).sum(-1)) - logits[np.arange(len(labels)), labels]
 
 
 def _rounded(x: jax.Array, rounded: jax.Array) -> jax.Array:

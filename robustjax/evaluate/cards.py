@@ -87,16 +87,6 @@ class Card:
     """Those of pgd-random; () for another attack."""
     return tuple(number.steps for number in self.attacked if number.steps)
 
-  @property
-  def commands(self) -> tuple[str, str]:
-    """What imports the file and what evaluates it."""
-    ids = f" --ids={self.ids}" if self.ids else ""
-    return (
-      f"python -m robustjax.weights import {self.file}{self.flags}"
-      f" --out=runs/{self.word}",
-      f"python -m robustjax.evaluate runs/{self.word} --card={FILE}:{self.word}{ids}",
-    )
-
 
 FILE = "experiments/published.py"
 

@@ -28,7 +28,6 @@ class Reading(NamedTuple):
     allowed: bool, whether the image is within the ball and within 0..255.
     steps: int32, as found.
     target: int32, as found.
-    attacked: bool, whether the attacked network takes it for another class.
   """
 
   label: jax.Array
@@ -39,7 +38,6 @@ class Reading(NamedTuple):
   allowed: jax.Array
   steps: jax.Array
   target: jax.Array
-  attacked: jax.Array
 
 
 def read(
@@ -64,7 +62,6 @@ def read(
     allowed=within & in_range,
     steps=found.steps,
     target=found.target,
-    attacked=found.broken,
   )
   if axis is None:
     return reading

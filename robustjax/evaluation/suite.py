@@ -31,14 +31,12 @@ class Found(NamedTuple):
 
   Attributes:
     adv: [n, h, w, c].
-    broken: bool, whether the attacked network takes it for another class.
     steps: int32, how many steps or queries this run had made when it found it.
     target: int32, the class that this run pushed to; -1 if none.
     margin: of Square: how far it is from being broken.
   """
 
   adv: jax.Array
-  broken: jax.Array
   steps: jax.Array
   target: jax.Array
   margin: jax.Array
@@ -48,7 +46,7 @@ def nothing(batch: Mapping[str, jax.Array]) -> Found:
   """What is found before the first part: the images themselves."""
   images, count = batch["image"].astype(jnp.float32), len(batch["image"])
   zeros = jnp.zeros(count, jnp.int32)
-  return Found(images, zeros > 0, zeros, zeros - 1, jnp.zeros(count, jnp.float32))
+  return Found(images, zeros, zeros - 1, jnp.zeros(count, jnp.float32))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,7 +145,7 @@ class Attack:
       stop = None if self.transfer else self.ball.eps
       search = fab.FAB(self.options.steps, within=stop)
       near = search(logits_fn, images, labels, targets)
-      return self._found(near.adv, near.distance <= self.ball.eps, near.steps, targets)
+      return self._found(near.adv, near.steps, targets)
     start = self.ball.on_face(images, keys)
     loss_fn = self._loss(labels, targets)
     result = self._search()(logits_fn, loss_fn, images, labels, start)
@@ -156,7 +154,7 @@ class Attack:
       adv = result.last
     elif not self.transfer:
       adv = jnp.where(result.broken[:, None, None, None], result.adv, adv)
-    return self._found(adv, result.broken, result.steps, targets)
+    return self._found(adv, result.steps, targets)
 
   def _search(self) -> "apgd.APGD | ascent.Ascent":
     options = self.options
@@ -203,7 +201,7 @@ class Attack:
     first = part * _PART
     count = jnp.minimum(_PART, self.options.queries - first)
     search = attack.advance(logits_fn, images, labels, keys, search, first, count)
-    new = self._found(search.adv, search.broken, search.queries, None)
+    new = self._found(search.adv, search.queries, None)
     return new._replace(margin=search.margin)
 
   def _targets(self, classes: int) -> int:
@@ -219,14 +217,13 @@ class Attack:
   def _found(
     self,
     adv: jax.Array,
-    broken: jax.Array,
     steps: jax.Array,
     targets: jax.Array | None,
   ) -> Found:
     targets = jnp.full_like(steps, -1) if targets is None else targets
     # Of exact types: a weakly typed number would be another program for the reading.
     steps, targets = steps.astype(jnp.int32), targets.astype(jnp.int32)
-    return Found(adv, broken, steps, targets, jnp.zeros(len(steps), jnp.float32))
+    return Found(adv, steps, targets, jnp.zeros(len(steps), jnp.float32))
 
 
 def check(attacks: tuple[Attack, ...], classes: int) -> None:

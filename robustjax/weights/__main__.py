@@ -12,6 +12,8 @@ from typing import Any, get_args
 import jax
 from absl import logging
 
+from robustjax import config as configs
+from robustjax.config import Config
 from robustjax.errors import MISTAKE, Parser, UserError
 from robustjax.run.commandline import above, at_least
 from robustjax.runtime import log, parallel
@@ -124,7 +126,27 @@ def give(args: argparse.Namespace) -> None:
       )
   exported.write(config, named, args.to, args.out)
   log.complain(f"{args.out}: {len(named)} arrays")
+  if args.to == "fd":
+    _say_forgotten(config)
   print(pytorch.code(config, args.to, args.out.name), end="")
+
+
+def _say_forgotten(config: Config) -> None:
+  """Says what FD's form has no place for, where an import assumes something else."""
+  flat = configs.flatten(config)
+  assumed = {**recognise.FD_IMAGES, "eval.eps": configs.DEFAULTS["eval.eps"].value}
+  lost = {
+    flag: (flat[name], assumed[name])
+    for flag, (name, _, _) in _FLAGS.items()
+    if name in assumed and flat[name] != assumed[name]
+  }
+  if lost:
+    theirs = ", ".join(f"{flag} {value}" for flag, (_, value) in lost.items())
+    ours = " ".join(f"--{flag}={value}" for flag, (value, _) in lost.items())
+    log.complain(
+      "FD's form has no place for an evaluation's images and eps: an import assumes"
+      f" {theirs}, so import it with {ours}"
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -26,6 +26,21 @@ _OTHER = {"rgb": "bgr", "bgr": "rgb"}
 _SHAPES = "the file's names and shapes"
 _IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # torchvision's
 
+# How images are made for them, which their files do not say.
+FD_IMAGES: Mapping[str, Any] = {
+  "data.image_size": 224,
+  "data.resize": 256,
+  "data.interpolation": "opencv",
+  "data.orientation": "exif",
+}
+_TORCHS_IMAGES: Mapping[str, Any] = {
+  **FD_IMAGES,
+  "data.interpolation": "bilinear",
+  "data.orientation": "stored",
+}
+_FD_CROP = "FD: cv2's INTER_CUBIC to 256, centre 224"
+_TORCHS_CROP = "torchvision's evaluation: 256 bilinear, centre 224"
+
 _Values = dict[str, tuple[Any, str]]
 
 
@@ -126,7 +141,7 @@ def _of_fd(file: File, kind: Kind | None, order: ChannelOrder) -> Recognised:
     "model.padding": ("SAME", "FD"),
     "model.input_mean": ((127.5,), "FD: x / 127.5 - 1"),
     "model.input_std": ((127.5,), "FD: x / 127.5 - 1"),
-    **_crop("opencv", "exif", "FD: cv2's INTER_CUBIC to 256, centre 224"),
+    **{name: (value, _FD_CROP) for name, value in FD_IMAGES.items()},
   }
   notes = _doubts(net)
   if net.channels == 3:
@@ -154,7 +169,7 @@ def _of_torch(
       unused[name] = _or_error(why, name, file, net)
   values = _network(net) | {
     "model.padding": ("symmetric", "PyTorch"),
-    **_crop("bilinear", "stored", "torchvision's evaluation: 256 bilinear, centre 224"),
+    **{name: (value, _TORCHS_CROP) for name, value in _TORCHS_IMAGES.items()},
   }
   notes = [*_doubts(net), "the crop is not in the file: torchvision's is taken"]
   _scale(values, notes, scaling, net.channels)
@@ -200,16 +215,6 @@ def _network(net: Architecture) -> _Values:
     "data.channels": net.channels,
   }
   return {name: (value, _SHAPES) for name, value in values.items()}
-
-
-def _crop(interpolation: str, orientation: str, source: str) -> _Values:
-  values = {
-    "data.image_size": 224,
-    "data.resize": 256,
-    "data.interpolation": interpolation,
-    "data.orientation": orientation,
-  }
-  return {name: (value, source) for name, value in values.items()}
 
 
 def _scale(
