@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-MISTAKE = 2  # exit status of what a person can mend
+# Exit statuses: of what a person can mend, and of what was told to stop, by whatever
+# signal, and can go on; it is what a shell says of "ended by SIGTERM".
+MISTAKE, STOPPED = 2, 143
 
 _DISK = {
   errno.ENOSPC: "is full",

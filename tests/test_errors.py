@@ -6,7 +6,6 @@ import os
 import pytest
 
 from robustjax import errors
-from robustjax.hosts import processes
 from robustjax.hosts.together import Together
 from robustjax.runtime.preemption import Stopped
 
@@ -67,6 +66,6 @@ def test_a_bug_keeps_its_traceback(error, capsys):
 def test_what_was_stopped_says_how_it_goes_on(capsys):
   with Together() as together:
     raise Stopped("after step 3")
-  assert together.status == processes.STOPPED
+  assert together.status == errors.STOPPED
   assert "stopped after step 3" in capsys.readouterr().err
   assert errors.ended(lambda: None) == 0

@@ -13,7 +13,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from robustjax import config
+from robustjax import config, errors
 from robustjax.hosts import processes, secret
 from robustjax.hosts.cluster import Member
 from robustjax.hosts.processes import Hosts
@@ -290,7 +290,7 @@ def test_one_that_waits_for_the_others_to_end_can_be_stopped(pair):
   time.sleep(1)
   both[1].send_signal(signal.SIGTERM)
   (status, _, err), (other, _, other_err) = ended(both, 20)
-  assert (status, other) == (processes.LOST, processes.STOPPED)
+  assert (status, other) == (processes.LOST, errors.STOPPED)
   assert "error: process 1 of 2 (" in err and other_err.strip().startswith("stopped;")
 
 
@@ -380,7 +380,7 @@ def test_ctrl_c_while_hosts_are_compared_ends_both(pair):
   time.sleep(1)
   both[0].send_signal(signal.SIGINT)
   (first, _, err), (second, _, line) = ended(both, 20)
-  assert (first, second) == (processes.STOPPED, processes.LOST)
+  assert (first, second) == (errors.STOPPED, processes.LOST)
   assert "error: stopped by Ctrl-C" in err and "stopped by Ctrl-C" in line
 
 

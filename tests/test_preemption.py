@@ -64,7 +64,7 @@ def test_once_all_is_saved_a_signal_ends_with_a_line(stop, monkeypatch, capsys, 
   monkeypatch.setattr(os, "_exit", ended.append)
   stop.at_once("all is saved")
   os.kill(os.getpid(), number)
-  assert ended == [128 + number] and "all is saved" in capsys.readouterr().err
+  assert ended == [143] and "all is saved" in capsys.readouterr().err
 
 
 def test_a_terminal_that_is_gone_does_not_keep_a_signal_from_being_noted(

@@ -22,10 +22,8 @@ from collections.abc import Iterator, Sequence
 from absl import logging
 
 from robustjax.data import archives, imagenet2012, sources
-from robustjax.errors import Parser, UserError, ended
+from robustjax.errors import STOPPED, Parser, UserError, ended
 from robustjax.runtime import log
-
-STOPPED = 143  # exit status, that of robustjax.main
 
 # Beside the versions of the data set; TFDS takes neither name for a version.
 UNFINISHED, LOCK = "incomplete.prepare", ".prepare.lock"

@@ -25,7 +25,7 @@ from typing import Any, NoReturn
 
 import jax
 
-from robustjax.errors import MISTAKE
+from robustjax.errors import MISTAKE, STOPPED
 from robustjax.hosts import meeting, tunnel
 from robustjax.hosts.cluster import Member
 from robustjax.hosts.meeting import LOST
@@ -34,8 +34,6 @@ from robustjax.hosts.pace import REMIND, Pace
 from robustjax.hosts.peer import Peer
 from robustjax.runtime import log
 from robustjax.runtime.preemption import Stop, Stopped
-
-STOPPED = 143  # exit status; a shell's for "ended by SIGTERM"
 
 ALIKE = "start the same command with the same installation on every host"
 ONE_WORKDIR = "every host must see the same files in --workdir"

@@ -42,7 +42,7 @@ class Together:
     if isinstance(error, Stopped):
       line = f"stopped {error}: the same command goes on from there"
       log.complain(line, self.hosts.leads)
-      self.status = processes.STOPPED
+      self.status = errors.STOPPED
     elif error is not None and (told := errors.line(error)) is not None:
       self.status = processes.status(error)
       self.hosts.end(told, self.status)

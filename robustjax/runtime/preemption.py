@@ -13,6 +13,8 @@ from types import FrameType
 import jax
 from jax.experimental import multihost_utils
 
+from robustjax.errors import STOPPED
+
 
 class Stopped(Exception):
   """The run was asked to stop and has saved what it had."""
@@ -43,7 +45,7 @@ class Stop:
 
     def end(number: int, frame: FrameType | None) -> None:
       _tell(line)
-      os._exit(128 + number)
+      os._exit(STOPPED)
 
     for number in _heard():
       signal.signal(number, end)

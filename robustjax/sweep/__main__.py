@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from robustjax.errors import MISTAKE, Parser, UserError, line
+from robustjax.errors import MISTAKE, STOPPED, Parser, UserError, line
 from robustjax.runtime.paths import typed
 from robustjax.sweep.runs import Run, check, read_list, run_of
 from robustjax.sweep.screen import Member, Screen
@@ -36,7 +36,7 @@ from robustjax.sweep.standing import (
 )
 
 COMMAND = (sys.executable, "-m", "robustjax.main")
-FAILED, STOPPED = 1, 143  # exit statuses; the last is main's as well
+FAILED = 1  # exit status
 
 POLL_SECONDS = 0.5  # how often a run is looked at
 # How long to wait for a process that still holds a run's folder, such as the run of a
