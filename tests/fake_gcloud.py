@@ -7,6 +7,9 @@ is printed, or {"out": ..., "err": ..., "rc": ..., "seconds": ...}, of a creatio
 call's words are kept in `calls.jsonl`, a slice that was created in `slices/` with its
 label, in `results/` a run that has ended well, whose evaluation is then in the bucket,
 and in `claims/` which slice has a run's folder.
+
+It is started thousands of times, and so imports little: pathlib and typing would double
+what a start takes.
 """
 
 import fcntl
@@ -15,10 +18,8 @@ import os
 import signal
 import sys
 import time
-from pathlib import Path
-from typing import Any
 
-HOME = Path(os.environ["FAKE_GCLOUD"])
+HOME = os.environ["FAKE_GCLOUD"]
 
 # What a call is about -> the words that it begins with.
 KINDS = {
@@ -40,7 +41,7 @@ KINDS = {
   "ssh": "compute tpus tpu-vm ssh",
 }
 
-WELL: dict[str, Any] = {
+WELL: dict[str, object] = {
   "account": "me@example.com",
   "config": "from-config",
   "bucket": "True US-WEST4",
@@ -73,33 +74,42 @@ def run_of(words: list[str]) -> str:
   return command.split()[3]
 
 
-def answer_to(kind: str) -> dict[str, Any]:
+def answer_to(kind: str) -> dict:
   """The next answer of the script."""
-  path = HOME / "script.json"
-  with (HOME / "lock").open("w") as lock:
+  path = f"{HOME}/script.json"
+  with open(f"{HOME}/lock", "w") as lock:
     fcntl.flock(lock, fcntl.LOCK_EX)
-    script = json.loads(path.read_text())
-    answer: Any = script[kind].pop(0) if script.get(kind) else WELL.get(kind, "")
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(script))
-    part.replace(path)  # whole, also if this process is killed now
+    script = json.loads(read(path))
+    answer = script[kind].pop(0) if script.get(kind) else WELL.get(kind, "")
+    write(f"{path}.part", json.dumps(script))
+    os.replace(f"{path}.part", path)  # whole, also if this process is killed now
   return {"out": answer} if isinstance(answer, str) else answer
 
 
-def claims(words: list[str]) -> dict[str, Any]:
+def read(path: str) -> str:
+  with open(path) as file:
+    return file.read()
+
+
+def write(path: str, text: str) -> None:
+  with open(path, "w") as file:
+    file.write(text)
+
+
+def claims(words: list[str]) -> dict:
   """The answer to a call about the file that says which slice has a run's folder."""
-  file = HOME / "claims" / run_of(words)
-  file.parent.mkdir(exist_ok=True)
-  held = json.loads(file.read_text()) if file.exists() else {"generation": 0}
+  file = f"{HOME}/claims/{run_of(words)}"
+  os.makedirs(f"{HOME}/claims", exist_ok=True)
+  held = json.loads(read(file)) if os.path.exists(file) else {"generation": 0}
   if words[1] == "cp":
     if words[4] != f"--if-generation-match={held['generation']}":
       return {"rc": 1, "err": "HTTPError 412: a condition did not hold."}
-    text = Path(words[2]).read_text()
-    file.write_text(json.dumps({"generation": held["generation"] + 7, "text": text}))
+    new = {"generation": held["generation"] + 7, "text": read(words[2])}
+    write(file, json.dumps(new))
     return {}
   if words[1] == "rm":
     assert words[3] == f"--if-generation-match={held['generation']}"
-    file.unlink()
+    os.unlink(file)
     return {}
   if not held["generation"]:
     return {"rc": 1, "err": "ERROR: gs://... not found: 404."}
@@ -111,46 +121,50 @@ def claims(words: list[str]) -> dict[str, Any]:
 
 def main(words: list[str]) -> int:
   kind = kind_of(words)
-  with (HOME / "calls.jsonl").open("a") as file:
+  with open(f"{HOME}/calls.jsonl", "a") as file:
     file.write(json.dumps([kind, *words]) + "\n")
   name = words[4] if kind in ("create", "look", "label", "delete") else ""
-  slice_ = HOME / "slices" / name
-  if kind in ("look", "label", "delete") and not slice_.exists():
+  slice_ = f"{HOME}/slices/{name}"
+  if kind in ("look", "label", "delete") and not os.path.exists(slice_):
     print(f"ERROR: NOT_FOUND: {name} was not found", file=sys.stderr)
     return 1
   answer = answer_to(kind)
-  if answer == WELL["evaluation"] and (HOME / "results" / run_of(words)).exists():
+  if answer == WELL["evaluation"] and os.path.exists(result_of(words)):
     answer = {"out": f"{words[2].partition('*')[0]}.json"}
   if answer == {"out": ""} and kind in ("claim", "holder", "take", "release"):
     answer = claims(words)
   if answer == {"out": ""} and kind == "label":
-    answer = {"out": slice_.read_text()}
+    answer = {"out": read(slice_)}
   if kind == "look" and "labels" in " ".join(words) and "out" in answer:
-    answer["out"] += f"\t{slice_.read_text()}"
+    answer["out"] += f"\t{read(slice_)}"
   time.sleep(answer.get("seconds", 0))
   status = answer.get("rc", 0)
   if kind == "create" and (not status or answer.get("is_made")):
     label = next(w for w in words if w.startswith("--labels="))
-    slice_.write_text(answer.get("label", label.rpartition("=")[2]))
+    write(slice_, answer.get("label", label.rpartition("=")[2]))
     copy_watchdog(words)
   if kind == "delete" and not status:
-    slice_.unlink()
+    os.unlink(slice_)
   out = answer.get("out", "")
   if kind == "status" and out:
     if set(out.split()) == {"0"}:
-      (HOME / "results").mkdir(exist_ok=True)
-      (HOME / "results" / run_of(words)).touch()
+      os.makedirs(f"{HOME}/results", exist_ok=True)
+      write(result_of(words), "")
     out = "\n".join(f"robustjax-status host {word}" for word in out.split())
   print(out, flush=True)
   print(answer.get("err", ""), end="", file=sys.stderr)
   return status
 
 
+def result_of(words: list[str]) -> str:
+  """The file that says that a run has ended well."""
+  return f"{HOME}/results/{run_of(words)}"
+
+
 def copy_watchdog(words: list[str]) -> None:
   """Keeps the startup script, which the caller deletes."""
   flag = next(w for w in words if w.startswith("--metadata-from-file="))
-  text = Path(flag.rpartition("=")[2]).read_text()
-  (HOME / "watchdog").write_text(text)
+  write(f"{HOME}/watchdog", read(flag.rpartition("=")[2]))
 
 
 if __name__ == "__main__":
