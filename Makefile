@@ -79,8 +79,8 @@ bench: $(PARITY_STAMP)  ## Measure this machine beside PyTorch, in a quarter of 
 
 $(PARITY_STAMP): $(STAMP) requirements-parity.txt
 	@echo "Installing PyTorch with its libraries, TensorFlow and libtpu into $(VENV); this takes a minute or more."
-	@$(PIP) install --quiet $(TORCH_FLAGS) -c requirements-parity.txt torch
-	@$(PIP) install --quiet --no-deps -r requirements-parity.txt
+	@$(PIP) install --quiet --no-compile $(TORCH_FLAGS) -c requirements-parity.txt torch
+	@$(PIP) install --quiet --no-compile --no-deps -r requirements-parity.txt
 	@touch $@
 
 docs: $(DOCS_STAMP)  ## Build the documentation as a site in site/ (installs MkDocs into .venv)

@@ -1,5 +1,7 @@
 """The stronger attack must win: over one step, and over other networks' images."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -87,6 +89,9 @@ def test_images_of_a_sibling_break_a_network_without_gradients():
   assert made["transfer"]["number"] == pytest.approx(
     broken.sum() / found.evidence.count
   )
+  # Against L2 some attacks are weaker than others' images: that is a sign alone.
+  of_l2 = dataclasses.replace(found.evidence, norm="l2")
+  assert comparisons.transfer(of_l2, "").verdict == "suspicious"
   honest = audited(faulty("", 5), [sibling], eps=24.0)
   assert failed(honest.result) == {}
 
@@ -105,11 +110,3 @@ def test_one_step_that_beats_many_is_masked():
 
   found = audited(network(sure_between_whole_numbers, trained(0)), eps=HARD)
   assert failed(found.result)["one step beats many"] == "masked"
-
-
-def test_where_l2_images_of_a_sibling_win_that_is_a_sign_alone():
-  sibling = faulty("")._replace(name="sibling")
-  found = audited(faulty("gradient zero"), [sibling], norm="l2", eps=200.0)
-  made = {c["name"]: c for c in found.result["checks"]}
-  assert made["transfer"]["verdict"] == "suspicious"
-  assert made["transfer"]["number"] > made["transfer"]["limit"]

@@ -78,8 +78,7 @@ WAYS = pytest.mark.parametrize(
   ("processes", "workers"),
   [
     (2, 0),
-    pytest.param(1, 4, marks=pytest.mark.thorough),
-    pytest.param(2, 4, marks=[pytest.mark.slow, pytest.mark.thorough]),
+    pytest.param(2, 2, marks=[pytest.mark.slow, pytest.mark.thorough]),
   ],
 )
 

@@ -317,8 +317,8 @@ TRACED = [
     {"alp_study": "1", "bn_finetune": "to_clean", "batch_size": "512"}.get(name, ""),
   )
   for name in FILES
-  if name not in ("depth", "mbn_alp")  # mbn_alp: test_run_steps.py
-] + [("adv_clean", "20"), ("mbn", "star"), ("depth", "200"), ("depth", "638")]
+  if name not in ("depth", "mbn_alp", "mbn")  # mbn_alp: test_run_steps.py
+] + [("mbn", "star"), ("depth", "638")]
 
 
 @pytest.mark.slow

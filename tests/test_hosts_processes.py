@@ -262,7 +262,7 @@ def test_where_one_is_killed_the_other_ends_with_a_line(pair, who):
   assert f"error: process {who} of 2 (" in err and "is lost: the same command" in err
 
 
-@pytest.mark.parametrize("who", [pytest.param(0, marks=pytest.mark.thorough), 1])
+@pytest.mark.parametrize("who", [0, 1])
 def test_where_one_hangs_the_other_ends_with_a_line(pair, who):
   both = pair("time.sleep(100)", "processes._SILENCE, processes._PING = 5, 1")
   time.sleep(1)

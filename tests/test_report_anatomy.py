@@ -75,8 +75,7 @@ def test_one_picture_has_both(branches, panels, tmp_path):
   figure.savefig(tmp_path / "x.png")
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("count, columns", [(1, 1), (3, 3), (11, 8)])
+@pytest.mark.parametrize("count, columns, channels", [(1, 1, 3), (3, 3, 1), (11, 8, 3)])
 def test_the_panel_has_three_rows_of_images(count, columns, channels, tmp_path):
   found = examples(count, channels)
   figure = anatomy.panel_figure(found)
@@ -118,8 +117,8 @@ def test_the_panel_says_what_was_seen_and_marks_what_is_wrong():
 HOSTILE = "$\\bad{$ \n W" * 20
 
 
-@pytest.mark.parametrize("count", [1, 3, 8])
-@pytest.mark.parametrize("run", ["mbn-mini", HOSTILE, "W" * 200])
+@pytest.mark.parametrize("count", [1, 8])
+@pytest.mark.parametrize("run", [HOSTILE, "W" * 200])
 def test_a_title_lies_within_its_picture(count, run):
   found = {
     **examples(count),
