@@ -28,6 +28,8 @@ def test_it_runs_from_top_to_bottom(tmp_path, monkeypatch):
   monkeypatch.setenv("PYTHONPATH", str(NOTEBOOK.parents[1]))
   monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
   notebook = nbformat.read(NOTEBOOK, as_version=4)
+  (audit,) = (cell for cell in notebook.cells if "[:64]" in cell.source)
+  audit.source = audit.source.replace("[:64]", "[:16]")  # an audit for the test's time
   where = {"metadata": {"path": str(tmp_path)}}
   nbclient.NotebookClient(notebook, timeout=600, resources=where).execute()
   found = list(outputs(notebook))

@@ -24,11 +24,17 @@ def test_a_byte_an_element_is_kept():
   assert sum(x.nbytes for x in jax.tree.leaves(pull)) == 1000
 
 
-@pytest.mark.parametrize("padding", ["SAME", "symmetric"])
-@pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("dtype, near", [("float32", 1e-6), ("bfloat16", 4e-3)])
-def test_logits_and_gradients_by_pixel_are_the_same(norm, dtype, near, padding):
+@pytest.mark.parametrize(
+  "norm, dtype, padding",
+  [
+    *((norm, "float32", "SAME") for norm in NORMS),
+    ("mbn", "float32", "symmetric"),
+    ("mbn", "bfloat16", "SAME"),
+  ],
+)
+def test_logits_and_gradients_by_pixel_are_the_same(norm, dtype, padding):
   """The stem pools before it cuts off, and is computed again; ties are at 0 alone."""
+  near = {"float32": 1e-6, "bfloat16": 4e-3}[dtype]
   make = {"norm": NORMS[norm], "num_classes": 5, "width": 8, "padding": padding}
   nets = [
     resnet.make((1, 1), **make, dtype=jnp.dtype(dtype), keep_signs=keep)

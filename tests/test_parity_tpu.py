@@ -139,6 +139,7 @@ def test_the_command(tmp_path):
     "--topology=v5e-8", "--json", "--no-largest", f"--cache={tmp_path}",
     "--config=experiments/adv.py:mini", "--config.model.stages=(1,)",
     "--config.model.width=4", "--config.train.batch_size=256",
+    "--config.eval.attack=", "--quick",  # to the end it takes minutes
   )  # fmt: skip
   for kept in (False, True):
     done = subprocess.run(

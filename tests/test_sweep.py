@@ -511,7 +511,7 @@ def test_with_the_real_main_one_mistake_does_not_stop_the_others(tmp_path):
 
   process = swept()
   assert process.returncode == 1 and "1 of 2 done, 1 failed" in process.stdout
-  assert re.search(r" 1 +\S+\.log +.*no variant 'stra'", process.stdout)
+  assert re.search(r" 2 +\S+\.log +.*no variant 'stra'", process.stdout)
   folders = sorted((tmp_path / "runs").iterdir())
   assert len(folders) == 2 and len(list((tmp_path / "runs/logs").iterdir())) == 2
   broken, last = rows(process.stdout).values()

@@ -103,7 +103,8 @@ def opened(folder: Path, short: bool) -> dict[str, list[str]]:
   phases = kills.SHORT if short else tuple(kills.PHASES)
   if not all((folder / f"state-{phase}").exists() for phase in phases):
     list(kills.chain(folder, 1, random.Random(0), phases, keep=True))
-  for state in [whole, *sorted(folder.glob("state-*"))]:
+  states = [whole, *sorted(folder.glob("state-*"))]
+  for state in states[-1:] if short else states:
     workdir = runs.copied(state, folder / "watched")
     watch, started = Watch(workdir), runs.start(workdir)
     if wrong := runs.ended_well(started, workdir, whole):
