@@ -107,8 +107,9 @@ def test_scanned_and_computed_again_is_the_same_under_any_norm(norm, statistics)
 
 
 @pytest.mark.slow
-def test_so_it_is_with_non_local_blocks_and_groups():
-  attributes = {"non_local": "blocks", "cardinality": 2, "activation": "gelu"}
+@pytest.mark.parametrize("non_local", ["blocks", "stages"])
+def test_so_it_is_with_non_local_blocks_and_groups(non_local):
+  attributes = {"non_local": non_local, "cardinality": 2, "activation": "gelu"}
   check_forms("bn", "batch", [(True, "block")], stages=(3,), **attributes)
 
 

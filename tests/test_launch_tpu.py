@@ -67,7 +67,7 @@ def test_an_installation_that_fails(cloud: Cloud) -> None:
 AGAIN = [*CHANGES[:3], "delete"]  # of a slice that was taken away
 
 
-@pytest.mark.parametrize("state", ["SUSPENDED", "FAILED"])
+@pytest.mark.parametrize("state", ["SUSPENDING", "SUSPENDED", "FAILED"])
 def test_a_preempted_slice_is_replaced(cloud: Cloud, state: str) -> None:
   cloud.script(look=["ACTIVE", state], follow=[{"seconds": 30}])
   printed = cloud.run("run", *FLAGS, "experiments/mbn.py")
@@ -206,7 +206,7 @@ def test_gcloud_without_a_network_is_not_a_lost_slice(cloud: Cloud) -> None:
   assert cloud.kinds(*CHANGES) == AGAIN
 
 
-@pytest.mark.parametrize("statuses", ["1 2 134", "2 running"])
+@pytest.mark.parametrize("statuses", ["2", "0 2", "1 2 134", "2 running"])
 def test_a_mistake_is_not_tried_again(cloud: Cloud, statuses: str) -> None:
   cloud.script(status=[statuses])
   cloud.run("run", *FLAGS, "experiments/mbn.py", status=2)

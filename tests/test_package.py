@@ -129,5 +129,7 @@ def test_a_few_steps_in_an_empty_folder(environment, tmp_path):
   assert "This run is complete" in run(*module, cwd=tmp_path)
   report = run(robustjax, "report", "runs", "--out=report", cwd=tmp_path)
   assert "report/index.html" in report
+  assert "mbn_alp-mini" in run(robustjax, "sweep", "mbn_alp:mini", *TINY, "--dry_run",
+    cwd=tmp_path)  # fmt: skip
   wrong = run(robustjax, "train", "mbn_apl:mini", cwd=tmp_path, status=2)
   assert wrong.startswith("error: there is no file") and "did you mean mbn_alp" in wrong

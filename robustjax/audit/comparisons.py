@@ -25,14 +25,25 @@ def checks(evidence: Evidence, no_others: str) -> list[Check]:
   ]
 
 
-def _more(evidence: Evidence, attack: str, than: str, name: str, what: str) -> Check:
-  """How many more images one attack breaks than another, as a share."""
+def _more(
+  evidence: Evidence,
+  attack: str,
+  than: str,
+  name: str,
+  what: str,
+  only: np.ndarray | bool = True,
+) -> Check:
+  """How many more images one attack breaks than another, as a share.
+
+  What the other does not break counts where `only` [n] is true.
+  """
   one, other = (
     evidence.attacks[name].broken & evidence.right for name in (attack, than)
   )
-  number = max(int(one.sum()) - int(other.sum()), 0) / evidence.count
-  found = evidence.indices[one & ~other]
-  return made(name, number, what, found, count=evidence.count)
+  missed = one & ~other & only
+  ahead = int(missed.sum()) - int((other & ~one).sum())
+  number = max(ahead, 0) / evidence.count
+  return made(name, number, what, evidence.indices[missed], count=evidence.count)
 
 
 def scaled(evidence: Evidence) -> Check:
@@ -48,16 +59,11 @@ def margin(evidence: Evidence) -> Check:
   highest margin: of a network that is unsure of all classes it weighs them all, and
   that hides no gradient. Where it is, the attack was kept from its own maximum.
   """
-  by_margin, by_loss = (evidence.attacks[f"apgd-{loss}"] for loss in ("margin", "ce"))
-  missed = by_margin.broken & ~by_loss.broken & (by_margin.loss > by_loss.loss)
-  missed &= evidence.right
-  ahead = by_loss.broken & ~by_margin.broken & evidence.right
-  number = max(int(missed.sum()) - int(ahead.sum()), 0) / evidence.count
   what = (
     "how many more Auto-PGD breaks on the margin, where the cross-entropy is higher"
   )
-  found = evidence.indices[missed]
-  return made("margin loss", number, what, found, count=evidence.count)
+  higher = evidence.attacks["apgd-margin"].loss > evidence.attacks["apgd-ce"].loss
+  return _more(evidence, "apgd-margin", "apgd-ce", "margin loss", what, higher)
 
 
 def black_box(evidence: Evidence) -> Check:
