@@ -36,22 +36,12 @@ def test_a_second_interrupt_ends_the_process(stop, monkeypatch, capsys):
   assert ended == [130]
 
 
-def test_one_sync_point_of_several_processes_is_remembered(monkeypatch):
-  monkeypatch.setattr(preemption.jax, "process_count", lambda: 2)
-  reached = iter([False, True, False, False])
-  monkeypatch.setattr(
-    preemption.multihost_utils, "reached_preemption_sync_point", lambda _: next(reached)
-  )
-  stop = Stop()
-  assert [stop.requested() for _ in range(4)] == [False, True, True, True]
-
-
-def test_an_interrupt_of_one_of_several_processes_is_passed_on(stop, monkeypatch):
-  monkeypatch.setattr(preemption.jax, "process_count", lambda: 2)
-  heard = []
-  signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))  # as JAX does
-  os.kill(os.getpid(), signal.SIGINT)
-  assert heard == [signal.SIGTERM]
+def test_what_several_processes_agree_on_counts():
+  asked, answers = [], iter([False, True])
+  stop = Stop(lambda wanted: asked.append(wanted) or next(answers))
+  assert not stop.requested()
+  stop._note(signal.SIGTERM, None)
+  assert stop.requested() and asked == [False, True]
 
 
 def test_without_a_signal_nothing_is_asked(stop):

@@ -115,8 +115,7 @@ def _facts(args: argparse.Namespace) -> dict[str, Any]:
 
 def run(args: argparse.Namespace, hosts: Hosts) -> None:
   """Everything between the flags and the files in --out."""
-  stop, mesh = Stop().listen(), parallel.mesh()
-  hosts.watch(lambda: stop.polls)
+  stop, mesh = Stop(hosts.stops).listen(), parallel.mesh()
   card = cards.load(args.card) if args.card else None
   complete(args, card)  # a wrong name is found before anything is read
   subject = open_subject(args.what, wanted(args), mesh)

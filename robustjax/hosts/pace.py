@@ -1,11 +1,12 @@
 """Who keeps the others waiting."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from robustjax.hosts.cluster import Member
 from robustjax.hosts.messages import get, put
 from robustjax.hosts.peer import Peer
+from robustjax.hosts.stopping import Stopping
 from robustjax.runtime import log
 
 _KEY = "robustjax/polls"
@@ -19,19 +20,16 @@ class Pace:
   Args:
     member: which one this is.
     peers: of process 0: all the others.
-
-  Attributes:
-    polls: says how far this process is, in steps that all take together.
+    stopping: knows how far this process is, in steps that all take together.
   """
 
-  def __init__(self, member: Member, peers: Sequence[Peer]):
-    self._member, self._peers = member, peers
+  def __init__(self, member: Member, peers: Sequence[Peer], stopping: Stopping):
+    self._member, self._peers, self._stopping = member, peers, stopping
     self._at, self._since = 0, time.monotonic()
-    self.polls: Callable[[], int] = lambda: 0
 
   def say(self) -> None:
     """Tells the others, and waits for an answer; called again and again."""
-    at, now = self.polls(), time.monotonic()
+    at, now = self._stopping.polls, time.monotonic()
     put(f"{_KEY}/{self._member.process}", {"polls": at}, again=True)
     stands = at == self._at and now - self._since >= REMIND
     if stands and self._member.process == 0:

@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -32,6 +32,7 @@ from robustjax.hosts.meeting import LOST
 from robustjax.hosts.messages import clean, get, put
 from robustjax.hosts.pace import REMIND, Pace
 from robustjax.hosts.peer import Peer
+from robustjax.hosts.stopping import Stopping
 from robustjax.runtime import log
 from robustjax.runtime.preemption import Stop, Stopped
 
@@ -61,7 +62,7 @@ class Hosts:
     self._connected, self._done = threading.Event(), threading.Event()
     self._folder = ""
     self._agreed = 0
-    self._pace = Pace(member, peers) if member else None
+    self._stopping = Stopping(member.process, member.processes) if member else None
 
   @property
   def leads(self) -> bool:
@@ -70,13 +71,14 @@ class Hosts:
 
   def connect(self) -> None:
     """Starts JAX's own coordination, once all processes are there."""
-    if self._member is None:
+    if self._member is None or self._stopping is None:
       return
     # Not in $TMPDIR: the path of a Unix socket has at most 107 bytes.
     self._folder = tempfile.mkdtemp(prefix="robustjax-", dir="/tmp")
     path = f"{self._folder}/jax"
     for peer in self._peers:
       tunnel.dig(peer, path, self.leads, self._silence, self._lose)
+    jax.config.update("jax_enable_preemption_service", False)  # `stopping` is ours
     jax.distributed.initialize(
       f"unix:{path}",
       self._member.processes,
@@ -89,12 +91,13 @@ class Hosts:
     )
     self._connected.set()
     shutil.rmtree(self._folder, ignore_errors=True)
-    threading.Thread(target=self._listen, args=[self._pace], daemon=True).start()
+    self._stopping.start()
+    pace = Pace(self._member, self._peers, self._stopping)
+    threading.Thread(target=self._listen, args=[pace], daemon=True).start()
 
-  def watch(self, polls: Callable[[], int]) -> None:
-    """Has process 0 name who keeps the others waiting, by `Pace.polls`."""
-    if self._pace:
-      self._pace.polls = polls
+  def stops(self, wanted: bool) -> bool:
+    """Whether all stop now, as of `Stopping.poll`: what a `Stop` asks."""
+    return self._stopping.poll(wanted) if self._stopping else wanted
 
   def agree(self, facts: Mapping[str, Any], note: str = "", remedy: str = ALIKE) -> str:
     """Waits for all processes and compares what they say.
@@ -161,7 +164,7 @@ class Hosts:
     Args:
       stopped: whether all end by a signal, which may come to each a little later.
     """
-    if self._member is None:
+    if self._member is None or self._stopping is None:
       return
     if not stopped:
       Stop().at_once("stopped; what this process had to do is done")
@@ -173,6 +176,7 @@ class Hosts:
       put(f"robustjax/done/{self._member.process}", {})
     while not self._done.wait(1):
       pass
+    self._stopping.end()
     jax.distributed.shutdown()
     self._wait_for_peers()
 

@@ -124,8 +124,7 @@ def start(config: Config, workdir: Path, hosts: Hosts) -> Run:
   Raises:
     UserError: one line that names what is wrong and the remedy.
   """
-  stop = Stop().listen()
-  hosts.watch(lambda: stop.polls)
+  stop = Stop(hosts.stops).listen()
   mesh = parallel.mesh()
   hosts.agree(_devices())  # or the batch may seem to be what is wrong
   steps.check(config, mesh.size)

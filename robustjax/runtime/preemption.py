@@ -7,11 +7,8 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
-
-import jax
-from jax.experimental import multihost_utils
 
 from robustjax.errors import STOPPED
 
@@ -23,21 +20,18 @@ class Stopped(Exception):
 class Stop:
   """Notes SIGTERM, SIGINT and SIGHUP; a second SIGINT ends the process at once.
 
-  Attributes:
-    polls: how often it was asked, which is the same on every process.
+  Args:
+    agree: given whether this process was asked to stop, says whether all stop now.
   """
 
-  def __init__(self) -> None:
+  def __init__(self, agree: Callable[[bool], bool] = bool) -> None:
     self._signal: int | None = None
-    self._synced = False
-    self.polls = 0
+    self._agree = agree
 
   def listen(self) -> "Stop":
     """Takes the signals over from the process."""
     for number in _heard():
-      # With several processes JAX's own handler must stay: it tells the other hosts.
-      if number != signal.SIGTERM or jax.process_count() == 1:
-        signal.signal(number, self._note)
+      signal.signal(number, self._note)
     return self
 
   def at_once(self, line: str) -> None:
@@ -54,19 +48,11 @@ class Stop:
     if self._signal == signal.SIGINT and number == signal.SIGINT:
       os._exit(128 + signal.SIGINT)  # an exception would meet half-done device work
     self._signal = number
-    if jax.process_count() > 1:
-      os.kill(os.getpid(), signal.SIGTERM)  # for JAX's handler
     _tell("Stopping as soon as this step is saved; Ctrl-C again ends at once.")
 
   def requested(self) -> bool:
     """Whether to stop now: the same answer on every process, at the same poll."""
-    self.polls += 1
-    if jax.process_count() == 1:
-      return self._signal is not None
-    # True at one poll only, which may be one that cannot act on it.
-    synced = multihost_utils.reached_preemption_sync_point(self.polls)
-    self._synced = self._synced or synced
-    return self._synced
+    return self._agree(self._signal is not None)
 
 
 @contextlib.contextmanager
