@@ -1,7 +1,12 @@
-"""The notebook runs from top to bottom in a kernel, which sets a backend of its own."""
+"""The notebook runs from top to bottom in a kernel, which sets a backend of its own.
+
+What it is kept with is renewed by
+`PYTHONPATH=. .venv/bin/python tests/test_docs_first_look.py`.
+"""
 
 import base64
 import pathlib
+import re
 
 import nbclient
 import nbformat
@@ -15,6 +20,12 @@ def outputs(notebook):
   for cell in notebook.cells:
     for output in cell.get("outputs", ()):
       yield from output.get("data", {output.get("name"): output.get("text")}).items()
+
+
+def printed(notebook):
+  """The words that the cells print; numbers are those of a processor, or of a time."""
+  text = " ".join(text for kind, text in outputs(notebook) if kind == "stdout")
+  return [word for word in text.split() if not re.search(r"\d", word)]
 
 
 def test_what_it_leaves_is_kept_and_small():
@@ -35,5 +46,16 @@ def test_it_runs_from_top_to_bottom(tmp_path, monkeypatch):
   found = list(outputs(notebook))
   pictures = [base64.b64decode(text) for kind, text in found if kind == "image/png"]
   assert [picture[:4] for picture in pictures] == [b"\x89PNG"] * 3
-  printed = "".join(text for kind, text in found if kind == "stdout")
-  assert "of 200 images are right" in printed and "targeted readings" in printed
+  kept = printed(nbformat.read(NOTEBOOK, as_version=4))
+  assert printed(notebook) == kept and {"right", "targeted", "readings"} < set(kept)
+
+
+if __name__ == "__main__":
+  notebook = nbformat.read(NOTEBOOK, as_version=4)
+  # Times and the pieces that a stream came in would be another change at each renewal.
+  nbclient.NotebookClient(
+    notebook, timeout=600, record_timing=False, coalesce_streams=True
+  ).execute()
+  for cell in notebook.cells:
+    cell.metadata.pop("execution", None)
+  nbformat.write(notebook, NOTEBOOK)
