@@ -4,6 +4,7 @@
 link leads to a file, and on the site, where it leads to a page.
 """
 
+import base64
 import json
 import os
 import re
@@ -32,6 +33,10 @@ ELSEWHERE = {
 # What has a --help of its own behind a verb.
 _BELOW = {"weights": ("import", "export")}
 
+_FLAG = re.compile(r"(?<![\w-])--[\w.]+")
+_INLINE = re.compile(r"<code>.*?</code>", re.DOTALL)
+_PICTURE = re.compile(r'<img [^>]*?src="([^"]+)"[^>]*>')
+_DRAWN = re.compile(r"\(data:image/png;base64,([^)]+)\)")
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#:\s]+)(#[^)\s]*)?\)")
 
 
@@ -41,14 +46,28 @@ def on_files(files: Any, config: Any) -> Any:
 
   made = {page: _content(ROOT / source) for source, page in ELSEWHERE.items()}
   made["commands.md"] = commands()
-  for page, content in made.items():
+  made["first_look.md"], pictures = apart(made["first_look.md"], "first_look")
+  for page, content in {**made, **pictures}.items():
     files.append(File.generated(config, page, content=content))
   return files
 
 
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
   """Turns links to files into links to pages; MkDocs calls it for each page."""
-  return linked(markdown, page.file.src_uri)
+  # CommonMark lets an & be escaped, and what MkDocs reads with does not.
+  return linked(markdown, page.file.src_uri).replace("\\&", "&amp;")
+
+
+def on_page_content(html: str, **_: Any) -> str:
+  """Fits a page for narrow screens; MkDocs calls it for each page."""
+  return fitted(html)
+
+
+def fitted(html: str) -> str:
+  """HTML in which a picture opens alone, to be read, and no flag is broken."""
+  html = _PICTURE.sub(r'<a href="\1">\g<0></a>', html)
+  flag = r'<span class="flag">\g<0></span>'
+  return _INLINE.sub(lambda code: _FLAG.sub(flag, code[0]), html)
 
 
 def linked(markdown: str, page: str) -> str:
@@ -97,6 +116,18 @@ def cells(notebook: dict[str, Any]) -> Iterator[str]:
         yield f"```text\n{text}\n```"
 
 
+def apart(markdown: str, stem: str) -> tuple[str, dict[str, bytes]]:
+  """The same with its pictures as files, `stem`_1.png and on: those can be opened."""
+  pictures: dict[str, bytes] = {}
+
+  def named(match: re.Match[str]) -> str:
+    name = f"{stem}_{len(pictures) + 1}.png"
+    pictures[name] = base64.b64decode(match[1])
+    return f"({name})"
+
+  return _DRAWN.sub(named, markdown), pictures
+
+
 def commands() -> str:
   """What --help says of each command, as a page."""
   names = [
@@ -119,4 +150,4 @@ def _help(name: str) -> str:
   done = subprocess.run(
     words, cwd=ROOT, env=environment, text=True, capture_output=True, check=True
   )
-  return done.stdout.rstrip()
+  return done.stdout.rstrip().replace(str(Path.home()), "~")  # of a default

@@ -46,6 +46,23 @@ def test_a_notebook_is_shown_with_what_it_left():
   assert picture.endswith("(data:image/png;base64,abc)")
 
 
+def test_its_pictures_become_files():
+  text, pictures = pages.apart("![a](data:image/png;base64,YWJj) b", "look")
+  assert (text, pictures) == ("![a](look_1.png) b", {"look_1.png": b"abc"})
+
+
+@pytest.mark.parametrize(
+  ("html", "shown"),
+  [
+    ('<img alt="a" src="b.png" />', '<a href="b.png"><img alt="a" src="b.png" /></a>'),
+    ("<code>a --b_c.d=e</code>", '<code>a <span class="flag">--b_c.d</span>=e</code>'),
+    ("a --b <code>c--d</code>", "a --b <code>c--d</code>"),
+  ],
+)
+def test_a_page_fits_narrow_screens(html, shown):
+  assert pages.fitted(html) == shown
+
+
 def test_a_link_leads_to_a_file_in_the_repository_too():
   documents = [pages.ROOT / name for name in pages.ELSEWHERE]
   for path in [*documents, *DOCS.glob("*.md")]:

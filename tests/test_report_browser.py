@@ -1,23 +1,16 @@
 """The page in a real browser, as wide as a telephone and as a desk."""
 
 import json
-import pathlib
 
 import numpy as np
 import pytest
 import report_runs as make
 import test_report_anatomy as anatomies
+from browsers import SIZES, browser, complaints, resize  # noqa: F401
 
 from robustjax.report import __main__ as report
 
 pytestmark = pytest.mark.toolchain
-CHROMIUM, DRIVER = (pathlib.Path(f"/usr/bin/{n}") for n in ("chromium", "chromedriver"))
-SIZES = {"telephone": (360, 740), "desk": (1280, 900)}
-# Started by root it needs --no-sandbox; the others keep it from calling home.
-FLAGS = (
-  "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
-  "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
 HOSTILE = "<script>document.title='run'<!-- | `x`"
 
 
@@ -48,28 +41,10 @@ def page(tmp_path_factory):
   return out / "index.html"
 
 
-@pytest.fixture(scope="module")
-def browser():
-  webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium")
-  if not (CHROMIUM.exists() and DRIVER.exists()):
-    pytest.skip(f"needs {CHROMIUM} and {DRIVER}")
-  options = webdriver.ChromeOptions()
-  options.binary_location = str(CHROMIUM)
-  options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-  for flag in FLAGS:
-    options.add_argument(flag)
-  driver = webdriver.Chrome(options, webdriver.ChromeService(str(DRIVER)))
-  yield driver
-  driver.quit()
-
-
 @pytest.mark.parametrize("size", SIZES)
-def test_the_page_in_a_browser(browser, page, size):
-  width, height = SIZES[size]
-  metrics = {"width": width, "height": height, "deviceScaleFactor": 1}
-  browser.execute_cdp_cmd(
-    "Emulation.setDeviceMetricsOverride", {**metrics, "mobile": size == "telephone"}
-  )
+def test_the_page_in_a_browser(browser, page, size):  # noqa: F811
+  width, _ = SIZES[size]
+  resize(browser, size)
   browser.get(page.as_uri())
 
   def ask(script):
@@ -90,13 +65,11 @@ def test_the_page_in_a_browser(browser, page, size):
   for heading in ("Which effects appear", "Tables", "Figures", "Runs", "Problems"):
     assert heading in headings
   assert ask("document.scripts.length") == 0
-  messages = [m for m in browser.get_log("browser") if m["level"] != "INFO"]
-  assert not messages
+  assert not complaints(browser)
 
 
-def test_wide_tables_scroll_in_their_own_frame(browser, page):
-  metrics = {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": True}
-  browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+def test_wide_tables_scroll_in_their_own_frame(browser, page):  # noqa: F811
+  resize(browser, "telephone")
   browser.get(page.as_uri())
   scrolled = browser.execute_script(
     """
