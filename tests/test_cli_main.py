@@ -51,10 +51,14 @@ def test_help_names_every_verb_and_imports_little(tmp_path):
   assert not heavy & imported
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_verb_has_help_that_calls_it_so(said, name):
+@pytest.mark.parametrize("name", [*NAMES, "completion"])
+def test_every_verb_has_help_that_calls_it_so_and_fits_a_terminal(
+  said, monkeypatch, name
+):
+  monkeypatch.setenv("COLUMNS", "80")
   status, text = said(name, "--help")
   assert status == 0 and text.startswith(f"usage: robustjax {name} ")
+  assert max(map(len, text.splitlines())) <= 80
 
 
 def test_the_version_is_that_of_the_package(said):

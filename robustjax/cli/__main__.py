@@ -51,6 +51,10 @@ def usage() -> str:
 def _completion(words: list[str]) -> None:
   from robustjax.cli import completion  # what it asks for flags takes seconds to import
 
+  if {"--help", "-h"} & set(words):
+    print(f"usage: robustjax completion {{{','.join(completion.SHELLS)}}}\n")
+    print("Prints the completion for a shell. Its first lines say where to keep it.")
+    return
   if len(words) != 1 or words[0] not in completion.SHELLS:
     raise UserError(f"say for which shell: {' or '.join(completion.SHELLS)}")
   print(completion.script(words[0]))

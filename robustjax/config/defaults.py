@@ -51,7 +51,9 @@ class Data:
     "385e0240499426c0", "of the class names; not checked if empty", "ours"
   )
   image_size: int = default(224, "pixels", "FD")
-  channels: Literal[1, 3] = default(3, "RGB", "FD; RGB where FD has BGR: ours")
+  channels: Literal[1, 3] = default(
+    3, "1 is grey, 3 RGB", "FD; RGB where FD has BGR: ours"
+  )
   transform: Literal["imagenet", "small", "none"] = default("imagenet", "", "FD")
   # Of the evaluation: the shorter side, then the centre of image_size.
   resize: int = default(256, "pixels; -1 does not resize", "FD")

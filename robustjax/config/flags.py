@@ -2,6 +2,7 @@
 
 import itertools
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -67,12 +68,19 @@ def at_mini_scale() -> str:
 
 def usage() -> str:
   """The settings and the variants, for --help."""
-  words = "\n".join(f"  {name}: {word.what}" for name, word in configs.COMMON.items())
+  named = {"mini": variants.MINI_MEANS}
+  named |= {name: word.what for name, word in configs.COMMON.items()}
+  words = "\n".join(_indented(f"{name}: {what}") for name, what in named.items())
   return (
     "SETTING is a file of yours, or one of these that come with robustjax:\n"
-    f"  {', '.join(shipped.names())}\n\nVARIANTS, with commas between them:\n"
-    f"  mini: {variants.MINI_MEANS}\n{words}\n  and what the file itself says"
+    f"{_indented(', '.join(shipped.names()))}\n\nVARIANTS, with commas between them:\n"
+    f"{words}\n  and what the file itself says"
   )
+
+
+def _indented(text: str) -> str:
+  """For a terminal of 80 columns, as what argparse prints beside it."""
+  return textwrap.fill(text, 78, initial_indent="  ", subsequent_indent="    ")
 
 
 def _with_file(argv: Sequence[str]) -> list[str]:

@@ -1,9 +1,10 @@
 """Prepares ImageNet 2012 from its two official archives, without TensorFlow.
 
-    python -m robustjax.data.prepare imagenet2012 --archives=DIR --data_dir=DIR
+    robustjax prepare imagenet2012 --archives=DIR --data_dir=DIR
 
-Reads ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar, and writes what TFDS calls
-imagenet2012:5.1.0, in the array_record format. Stopped or killed, it starts again.
+Reads ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar, and writes what TFDS
+calls imagenet2012:5.1.0, in the array_record format. Stopped or killed, it
+starts again.
 """
 
 import argparse
@@ -229,8 +230,8 @@ def parser() -> Parser:
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )
   made.add_argument("name", help="imagenet2012")
-  made.add_argument("--archives", help="holds the two archives")
-  made.add_argument("--data_dir", help="where TFDS's data sets are")
+  made.add_argument("--archives", metavar="DIR", help="holds the two archives")
+  made.add_argument("--data_dir", metavar="DIR", help="where TFDS's data sets are")
   return made
 
 

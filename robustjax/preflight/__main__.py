@@ -147,7 +147,8 @@ def parser() -> Parser:
     epilog="Exit status: 0 it fits (or the table is written), 1 it does not, 2 a"
     " mistake, 3 a bug, with its traceback. The TPU compiler is"
     " pip install 'robustjax[tpu]'; no TPU is needed.",
-    usage="%(prog)s SETTING[:VARIANTS] --topology=SLICE [--config.x.y=value ...]",
+    usage="%(prog)s SETTING[:VARIANTS] --topology=SLICE\n"
+    "                           [--config.section.name=value ...]",
   )
   targets = made.add_mutually_exclusive_group(required=True)
   targets.add_argument(

@@ -26,8 +26,9 @@ def parser() -> Parser:
   """The flags."""
   made = Parser("robustjax report", description=__doc__.splitlines()[0])
   add = made.add_argument
-  add("runs", nargs="+", type=typed, help="folders with runs in them")
-  add("--out", type=typed, required=True, help="folder for index.html and report.md")
+  add("runs", nargs="+", type=typed, metavar="RUNS", help="a folder with runs in it")
+  what = "folder for index.html and report.md"
+  add("--out", type=typed, required=True, metavar="DIR", help=what)
   return made
 
 
