@@ -113,7 +113,7 @@ def test_pictures_that_only_an_earlier_report_had_are_removed(tmp_path):
     (["runs", "--out=file/below"], "file/below cannot be written to"),
     (["runs", "--out=odd"], "odd/index.html cannot be read"),
     (["runs"], "required: --out"),
-    (["--out=out"], "required: runs"),
+    (["--out=out"], "required: RUNS"),
     (["runs", "--out=out", "--what"], "unrecognized arguments: --what"),
   ],
 )
