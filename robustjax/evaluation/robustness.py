@@ -72,7 +72,9 @@ class Evaluation:
     if summary := self.ledger.summary():
       return summary
     state, stages = self.ledger.state, self._stages()
-    bar = log.progress("attack", 1, 0, "image steps", self.shows, compiles=True)
+    bar = log.progress(
+      "attack", self._left(), 0, "image steps", self.shows, compiles=True
+    )
     try:
       if state.stage == 0:
         self._read_clean(bar)
@@ -187,19 +189,23 @@ class Evaluation:
       yield indices[k * self.batch_size : (k + 1) * self.batch_size], batch
 
   def _show(self, bar: Any, made: int) -> None:
-    """Moves the bar; what remains is as if no other image were broken."""
-    state, stages = self.ledger.state, self._stages()
+    """Moves the bar."""
     bar.update(made)
+    bar.total = bar.n + self._left()
+    bar.set_postfix_str(f"{len(self.ledger.state.waiting)} left", refresh=False)
+    if self.stop.requested():
+      raise Stopped("during the attacks")
+
+  def _left(self) -> int:
+    """How many steps of images remain, as if no other image were broken."""
+    state, stages = self.ledger.state, self._stages()
     unread = 0 if state.stage else len(self.indices) - state.done
     left = unread + sum(
       attack.cost * (len(state.waiting) + unread) for attack, _ in stages[state.stage :]
     )
     if state.stage:
       left += stages[state.stage - 1][0].cost * (len(state.waiting) - state.done)
-    bar.total = bar.n + left
-    bar.set_postfix_str(f"{len(state.waiting)} left", refresh=False)
-    if self.stop.requested():
-      raise Stopped("during the attacks")
+    return left
 
   def _finish(self) -> dict[str, Any]:
     """The survivors' records, and the sums of all."""

@@ -152,7 +152,7 @@ def page(found: Sequence[tuple[str, Result]], left: Sequence[str], seed: int) ->
     )
   if wrong := [r for r in results if r.wrong]:
     text += "\n## What was wrong\n\n"
-    text += "".join(f"- {r.fault}: {r.what}: `{r.wrong[:300]!r}`\n" for r in wrong)
+    text += "".join(f"- {r.fault}: {r.what} `{r.wrong[:300]!r}`\n" for r in wrong)
   return text
 
 
