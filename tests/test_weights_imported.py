@@ -52,6 +52,13 @@ def test_a_file_becomes_a_run_with_its_arrays(path, tmp_path):
   assert int(state.step) == 0
 
 
+def test_a_note_is_of_what_nobody_said(path):
+  notes = [*imported.read(path).found.notes]
+  assert any("crop" in note for note in notes) and any("--mean=0" in n for n in notes)
+  notes = [*read(path, model__input_mean=(0.0,)).found.notes]
+  assert not any("crop" in note or "normaliser" in note for note in notes)
+
+
 def test_the_same_import_changes_nothing_and_another_is_refused(path, tmp_path):
   found, run = read(path), tmp_path / "run"
   imported.write(found, run)

@@ -15,9 +15,8 @@ SMALL = ("--size=32", "--resize=36")
 @pytest.fixture
 def path(tmp_path):
   file = tmp_path / "made.npz"
-  np.savez(
-    file, **layouts.to_fd(made.variables(NET)), **{"conv0/W/Momentum": np.ones(3)}
-  )
+  momentum = {f"{name}/Momentum": np.ones(3) for name in ("conv0/W", "linear/b")}
+  np.savez(file, **layouts.to_fd(made.variables(NET)), **momentum)
   return file
 
 
@@ -33,7 +32,7 @@ def test_a_file_goes_in_and_comes_out(path, tmp_path, capsys):
     "network     stages (1, 1), model",
     "pixels      (x - 127.5) / 127.5",
     "images      32x32x3, shorter side 36, pillow, orientation exif",
-    "no weight   conv0/W/Momentum: ",
+    "no weight   conv0/W/Momentum and 1 more: momentum of conv0/W, and so on",
   ):
     assert line.replace(", model", "") in said
   config = saved.read_config(run)

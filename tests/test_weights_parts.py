@@ -130,6 +130,13 @@ def test_an_array_without_a_place_is_named(name, shape):
   assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("count", [np.ones(2), np.nan, -1, np.zeros((0, 3))])
+def test_a_count_of_batches_is_a_number_of_them(count):
+  name = "layer1.0.bn1.num_batches_tracked"
+  with pytest.raises(UserError, match=rf"{name} \[.* is no array of a"):
+    recognise.recognise(made.file(ONE | {name: np.asarray(count)}))
+
+
 FD = made.layouts.to_fd(made.variables())
 
 

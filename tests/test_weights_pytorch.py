@@ -42,6 +42,8 @@ def test_the_code_mends_what_the_class_does_otherwise():
 
 def test_a_network_of_no_class_has_no_code():
   small = config(model__stem="small")
+  assert "code of your own" in pytorch.remedy(small)
+  assert "prints the code" in pytorch.remedy(config())
   for form in ("safetensors", "fd"):
     assert all(
       line.startswith("# ") for line in pytorch.code(small, form, "a").splitlines()

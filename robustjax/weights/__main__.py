@@ -1,7 +1,7 @@
 """Weights of other projects, and of ours, in and out.
 
 robustjax weights import R152.npz --out=runs/R152
-robustjax weights export runs/R152 --to=safetensors --out=R152.safetensors
+robustjax weights export runs/R152 --to=safetensors --needs_code --out=R152.safetensors
 """
 
 import argparse
@@ -122,7 +122,7 @@ def give(args: argparse.Namespace) -> None:
     for what in pytorch.differences(config):
       raise UserError(
         f"torchvision's class {what}: its logits would be others. --needs_code writes"
-        " the file and prints the code that computes the same"
+        f" the file {pytorch.remedy(config)}"
       )
   exported.write(config, named, args.to, args.out)
   log.complain(f"{args.out}: {len(named)} arrays")

@@ -63,7 +63,8 @@ _OTHERS = {
   b"rar!": "it is a RAR archive: unpack it first",
   b"\x93numpy": "it is one array: name an .npz file of all of them",
   b"\x89hdf": "it is an HDF5 file, which is not read here: save an .npz of its arrays",
-  b"\x80": "it is a pickle, but none of torch.save: load it and torch.save its arrays",
+  b"\x80": "it is a pickle, but none of torch.save: loading it may run code; if you"
+  " trust it, torch.save its arrays",
   b"{": "it is JSON or other text instead of weights: " + _AGAIN,
 }
 

@@ -68,8 +68,12 @@ def read(path: Path, said: Said = Said()) -> Imported:  # noqa: B008 - it is fro
   found = recognise.recognise(file, **said.wanted)
   own = exported.values_of(file)  # all that there is to say, or nothing
   scale, _ = own.pop("scale", ("paper", ""))
-  if own:
-    found = found._replace(notes=())  # nothing is left to assume
+  notes = {
+    note: names
+    for note, names in found.notes.items()
+    if not own and said.values.keys().isdisjoint(names)  # else nothing was assumed
+  }
+  found = found._replace(notes=notes)
   origin = f"{path.name} sha256:{file.sha256}"
   values = {
     name: (value, f"{path.name}: {source}")

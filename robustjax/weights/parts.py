@@ -147,20 +147,22 @@ def _listed(found: Iterable[str]) -> str:
   return " and ".join(root or "." for root in found)
 
 
-def no_weight(name: str, part: Part, used: Mapping[str, str], size: int) -> str | None:
+def no_weight(
+  name: str, part: Part, used: Mapping[str, str], array: np.ndarray
+) -> str | None:
   """Why an array of a PyTorch file is no weight of the network; None: no reason known.
 
   Args:
     name: in the file.
     part: the network.
     used: name behind the root -> full name, of the arrays that are weights.
-    size: of the array.
+    array: of that name.
   """
   for root in (part.root, *part.twins):
     inner = name.removeprefix(f"{root}.") if root else name
     stem, _, last = inner.rpartition(".")
     if last == _COUNT and f"{stem}.running_mean" in used:
-      return "count of batches"
+      return "count of batches" if _is_count(array) else None
     if root != part.root and inner in used:
       return f"equal to {used[inner]}"
   if (other := of_another(name, part)) is not None:
@@ -169,7 +171,13 @@ def no_weight(name: str, part: Part, used: Mapping[str, str], size: int) -> str 
   for pattern, why in _OF_TRAINING.items():
     if any(map(pattern.fullmatch, keys)):
       return why
-  return "a number of the training" if size == 1 and _READING.fullmatch(last) else None
+  return (
+    "a number of the training" if array.size == 1 and _READING.fullmatch(last) else None
+  )
+
+
+def _is_count(array: np.ndarray) -> bool:
+  return array.size == 1 and bool(np.isfinite(array).all() and (array >= 0).all())
 
 
 def of_another(name: str, part: Part) -> str | None:

@@ -86,6 +86,13 @@ def differences(config: Config) -> list[str]:
   return [what for what, is_so in found.items() if is_so]
 
 
+def remedy(config: Config) -> str:
+  """What comes with a file of a network that the class computes otherwise."""
+  if any(is_so for is_so, _ in not_held(config)):
+    return "for PyTorch code of your own, as it is none of that class's networks"
+  return "and prints the code that computes the same"
+
+
 def code(config: Config, form: str, file: str) -> str:
   """Code that makes a file a function of images.
 

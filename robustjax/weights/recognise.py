@@ -42,6 +42,7 @@ _FD_CROP = "FD: cv2's INTER_CUBIC to 256, centre 224"
 _TORCHS_CROP = "torchvision's evaluation: 256 bilinear, centre 224"
 
 _Values = dict[str, tuple[Any, str]]
+_Notes = dict[str, tuple[str, ...]]
 
 
 class Recognised(NamedTuple):
@@ -54,14 +55,15 @@ class Recognised(NamedTuple):
     variables: {"params", "batch_stats"}, nested, float32, unrolled, of one branch; of
       "robustjax" all branches.
     unused: name of an array -> why it is no weight.
-    notes: what was assumed and could be otherwise; a line each.
+    notes: what was assumed and could be otherwise, a line each -> the names of the
+      configuration that it is about: who says one of them knows.
   """
 
   kind: Kind | Literal["robustjax"]
   values: Mapping[str, tuple[Any, str]]
   variables: Mapping[str, Any]
   unused: Mapping[str, str]
-  notes: tuple[str, ...]
+  notes: Mapping[str, tuple[str, ...]]
 
 
 def recognise(
@@ -95,7 +97,7 @@ def recognise(
     if any(map(FD.in_block.match, file.arrays)):
       if part is not None:
         raise UserError("--part is for PyTorch files, and its names are FD's")
-      return _of_fd(file, kind, channel_order or FD.channel_order)
+      return _of_fd(file, kind, channel_order)
     if (found := parts.chosen(file.arrays, part)) is not None:
       return _of_torch(file, found, kind, channel_order or TORCH.channel_order)
   except UserError as error:
@@ -117,10 +119,10 @@ def _of_ours(file: File) -> Recognised:
     variables = flax.traverse_util.unflatten_dict(flat, sep="/")
   except (LookupError, TypeError, ValueError) as error:
     raise UserError("one array's name begins another's: export it again") from error
-  return Recognised("robustjax", {}, variables, {}, ())
+  return Recognised("robustjax", {}, variables, {}, {})
 
 
-def _of_fd(file: File, kind: Kind | None, order: ChannelOrder) -> Recognised:
+def _of_fd(file: File, kind: Kind | None, said: ChannelOrder | None) -> Recognised:
   if kind not in (None, "fd"):
     raise UserError(f"its names are FD's, so --kind={kind} is wrong")
   full: dict[str, str] = {}
@@ -131,6 +133,7 @@ def _of_fd(file: File, kind: Kind | None, order: ChannelOrder) -> Recognised:
     full[short] = name
   named = {short: file.arrays[name] for short, name in full.items()}
   net = fit.told(FD, named, "")
+  order = said or FD.channel_order
   variables, used = fit.variables(FD, net, named, "", order)
   unused = {}
   for short, name in full.items():
@@ -144,12 +147,13 @@ def _of_fd(file: File, kind: Kind | None, order: ChannelOrder) -> Recognised:
     **{name: (value, _FD_CROP) for name, value in FD_IMAGES.items()},
   }
   notes = _doubts(net)
-  if net.channels == 3:
-    notes.append(
+  if net.channels == 3 and said is None:
+    note = (
       f"conv0 is taken to see {order.upper()} images, which its weights do not show;"
       f" if clean accuracy is far too low, import with --channel_order={_OTHER[order]}"
     )
-  return Recognised("fd", values, variables, unused, tuple(notes))
+    notes[note] = ()
+  return Recognised("fd", values, variables, unused, notes)
 
 
 def _of_torch(
@@ -165,17 +169,18 @@ def _of_torch(
   weights = {*used.values(), *seen}
   for name, array in file.arrays.items():
     if name not in weights:
-      why = parts.no_weight(name, part, used, array.size)
+      why = parts.no_weight(name, part, used, array)
       unused[name] = _or_error(why, name, file, net)
   values = _network(net) | {
     "model.padding": ("symmetric", "PyTorch"),
     **{name: (value, _TORCHS_CROP) for name, value in _TORCHS_IMAGES.items()},
   }
-  notes = [*_doubts(net), "the crop is not in the file: torchvision's is taken"]
+  notes = _doubts(net)
+  notes["the crop is not in the file: torchvision's is taken"] = tuple(_TORCHS_IMAGES)
   _scale(values, notes, scaling, net.channels)
   _activate(values, notes, kind, net)
   kind = kind or _kind(file, part, scaling)
-  return Recognised(kind, values, variables, unused, tuple(notes))
+  return Recognised(kind, values, variables, unused, notes)
 
 
 def _or_error(why: str | None, name: str, file: File, net: Architecture) -> str:
@@ -187,13 +192,13 @@ def _or_error(why: str | None, name: str, file: File, net: Architecture) -> str:
   return why
 
 
-def _doubts(net: Architecture) -> list[str]:
+def _doubts(net: Architecture) -> _Notes:
   """What is odd about a network, though all of its arrays fit."""
-  notes = []
+  notes: _Notes = {}
   if architecture.depth(net) is None:
-    notes.append(f"no published ResNet has stages of {net.stages} {net.block} blocks")
+    notes[f"no published ResNet has stages of {net.stages} {net.block} blocks"] = ()
   if net.stem == 3:
-    notes.append("the stem is taken to have stride 1, which its weights do not show")
+    notes["the stem is taken to have stride 1, which its weights do not show"] = ()
   return notes
 
 
@@ -219,7 +224,7 @@ def _network(net: Architecture) -> _Values:
 
 def _scale(
   values: _Values,
-  notes: list[str],
+  notes: _Notes,
   found: normaliser.Normaliser | None,
   channels: int,
 ) -> None:
@@ -229,23 +234,25 @@ def _scale(
   else:
     mean, std = _IMAGENET if channels == 3 else ((0.5,), (0.5,))
     source = "not in the file; " + ("ImageNet's" if channels == 3 else "to -1..1")
-    notes.append(
+    note = (
       f"no normaliser in the file: mean {mean} and std {std} of pixels of 0..1 are"
       " taken; a network without one needs --mean=0 --std=1"
     )
+    notes[note] = "model.input_mean", "model.input_std"
   for name, of_one in (("model.input_mean", mean), ("model.input_std", std)):
     values[name] = tuple(round(255 * x, 6) for x in of_one), source
 
 
 def _activate(
-  values: _Values, notes: list[str], kind: Kind | None, net: Architecture
+  values: _Values, notes: _Notes, kind: Kind | None, net: Architecture
 ) -> None:
   """Adds the activation, which no array shows."""
   bottleneck = {152: 1, 50: 2}.get(architecture.depth(net) or 0)  # of ARES's with GELU
   gelu = kind == "ares" and net.bottleneck == bottleneck
   values["model.activation"] = ("gelu", "ARES") if gelu else ("relu", "torchvision")
   if kind is None and net.bottleneck == bottleneck:
-    notes.append("the activation is taken to be ReLU; ARES's is GELU: --kind=ares")
+    note = "the activation is taken to be ReLU; ARES's is GELU: --kind=ares"
+    notes[note] = ("model.activation",)
 
 
 def _kind(file: File, part: parts.Part, scaling: normaliser.Normaliser | None) -> Kind:

@@ -120,10 +120,10 @@ def _array(name: str, entry: Any, numbers: memoryview) -> npt.NDArray[Any]:
     raise Refused(f"{name} has the shape {pickled.text(shape)}: save it again")
   dtype = _DTYPES[kind]
   size = math.prod(shape) * dtype.itemsize
-  if size != end - start or size > len(numbers):
+  have = min(end - start, len(numbers))
+  if size != end - start or size != have:
     raise Refused(
-      f"{name} {shape} is of {size:,} bytes instead of {end - start:,}, of which"
-      f" {len(numbers):,} are here: fetch it again"
+      f"{name} {shape} is of {size:,} bytes and has {have:,}: fetch it again"
     )
   return np.frombuffer(numbers[:size], dtype).reshape(shape)
 

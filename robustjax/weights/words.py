@@ -8,14 +8,18 @@ from robustjax import config as configs
 from robustjax.config import Config
 from robustjax.weights.imported import Imported
 
+# Reasons that name a weight, a different one for each array: one line for all of them.
+_OF_ONE = ("equal to ", "momentum of ")
+
 
 def table(found: Imported) -> str:
   """What was imported, as a table and notes."""
   config, model = found.config, found.config.model
   count = parameter_overview.count_parameters(found.variables["params"])
-  unused: dict[str, list[str]] = {}
+  unused: dict[str, list[tuple[str, str]]] = {}
   for name, why in found.found.unused.items():
-    unused.setdefault(why, []).append(name)
+    kind = next(filter(why.startswith, _OF_ONE), why)
+    unused.setdefault(kind, []).append((name, why))
   rows = {
     "file": config.init.weights,
     "kind": found.found.kind,
@@ -26,9 +30,10 @@ def table(found: Imported) -> str:
     "arrays": f"{found.arrays - len(found.found.unused)} of {found.arrays} used",
   }
   lines = [f"{name:11} {text}" for name, text in rows.items()]
-  for why, names in unused.items():
-    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-    lines.append(f"{'no weight':11} {names[0]}{more}: {why}")
+  for kind, ((name, why), *others) in unused.items():
+    more = f" and {len(others)} more" if others else ""
+    so_on = ", and so on" if others and kind != why else ""
+    lines.append(f"{'no weight':11} {name}{more}: {why}{so_on}")
   return "\n".join([*lines, *(f"{'note':11} {note}" for note in found.found.notes)])
 
 
