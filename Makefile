@@ -74,7 +74,7 @@ format: setup  ## Format the code and sort its imports
 parity: $(PARITY_STAMP)  ## Compare with PyTorch, TensorFlow and the TPU compiler (installs them into .venv)
 	$(PYTEST) --dist loadfile -m parity
 
-bench: $(PARITY_STAMP)  ## Measure this machine beside PyTorch, in a quarter of an hour, and write docs/performance.md
+bench: $(PARITY_STAMP)  ## Measure this machine beside PyTorch, in up to half an hour, and write docs/performance.md
 	$(BIN)/python -m benchmarks
 
 $(PARITY_STAMP): $(STAMP) requirements-parity.txt

@@ -2,8 +2,8 @@
 
 python -m benchmarks [NAME ...] [--quick]
 
-Both sides compute the same: that is checked before anything is timed. All of it takes a
-quarter of an hour on two quiet cores, and writes docs/performance.md and .json; with
+Both sides compute the same: that is checked before anything is timed. All of it takes
+up to half an hour on two quiet cores, and writes docs/performance.md and .json; with
 names, or --quick (two rounds, no torch.compile), it prints alone.
 """
 
